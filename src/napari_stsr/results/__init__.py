@@ -1,0 +1,21 @@
+"""What was predicted: enhancements, attention, and the files they are kept in."""
+
+from napari_stsr.results.attention import Attention
+from napari_stsr.results.enhancement import Enhancement
+from napari_stsr.results.expression import (
+    ConservedExpression,
+    DecodedExpression,
+    Expression,
+    SelectedExpression,
+    StoredExpression,
+)
+
+__all__ = [
+    "Attention",
+    "ConservedExpression",
+    "DecodedExpression",
+    "Enhancement",
+    "Expression",
+    "SelectedExpression",
+    "StoredExpression",
+]

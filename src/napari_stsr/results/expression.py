@@ -1,0 +1,170 @@
+"""Where predicted expression comes from: computed gene by gene, never all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from napari_stsr.slides import Counts
+
+Floats32 = NDArray[np.float32]
+
+
+class Expression(Protocol):
+    """Expected counts, targets × genes, computed for the genes asked."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        ...
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Expected counts of the given gene columns, shape (targets, len(genes))."""
+        ...
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> Expression:
+        """Return the same for some targets."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class StoredExpression:
+    """Values held as an array or a CSC matrix (targets × genes), for instance read from a file."""
+
+    values: Floats32 | sparse.csc_matrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        n, g = self.values.shape
+        return n, g
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Values of the given gene columns, dense."""
+        part = self.values[:, genes]
+        return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=np.float32)
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> StoredExpression:
+        """Return some targets."""
+        return StoredExpression(self.values[targets])
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedExpression:
+    """Hidden states and the last layer of a decoder: one gene is one matrix–vector product.
+
+    ``expected[i, g] = depth[i] · exp(hidden[i] · weight[g] + bias[g] − log_norm[i])``
+
+    Parameters
+    ----------
+    hidden : (m, d) float32 array
+    weight : (g, d) float32 array
+    bias : (g,) float32 array
+    log_norm : (m,) float32 array
+        Log of the softmax denominator of every target.
+    depth : (m,) float32 array
+        Expected total of every target over the genes of the softmax.
+    """
+
+    hidden: Floats32
+    weight: Floats32
+    bias: Floats32
+    log_norm: Floats32
+    depth: Floats32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return len(self.hidden), len(self.weight)
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Expected counts of the given gene columns."""
+        logits = self.hidden @ self.weight[genes].T
+        logits += self.bias[genes]
+        logits -= self.log_norm[:, None]
+        np.exp(logits, out=logits)
+        logits *= self.depth[:, None]
+        return logits
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> DecodedExpression:
+        """Return some targets."""
+        return DecodedExpression(
+            self.hidden[targets],
+            self.weight,
+            self.bias,
+            self.log_norm[targets],
+            self.depth[targets],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ConservedExpression:
+    """Parts that sum to what was measured: ``measured × prediction / Σ prediction``.
+
+    Holds for the parts of locations whose parts are all among the targets. Parts of a location
+    whose prediction is zero everywhere share its counts evenly.
+
+    Parameters
+    ----------
+    predicted : Expression
+    parent : (m,) int array
+        Measured location each target divides, -1 for targets that divide none; those keep their
+        prediction.
+    measured : Counts
+        All measured locations, on the genes of `predicted`.
+    parts : int
+        Parts per location (k).
+    """
+
+    predicted: Expression
+    parent: NDArray[np.int64]
+    measured: Counts
+    parts: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return self.predicted.shape
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Conserved counts of the given gene columns."""
+        return np.column_stack([self._column(int(gene)) for gene in genes]).reshape(-1, len(genes))
+
+    def _column(self, gene: int) -> Floats32:
+        predicted = self.predicted.columns(np.array([gene]))[:, 0].astype(np.float64)
+        owned = self.parent >= 0
+        parent = self.parent[owned]
+        sums = np.bincount(parent, predicted[owned], minlength=self.measured.shape[0])[parent]
+        share = np.full(len(parent), 1.0 / self.parts)
+        np.divide(predicted[owned], sums, out=share, where=sums > 0)
+        predicted[owned] = share * self.measured.column(gene)[parent]
+        return predicted.astype(np.float32)
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> Expression:
+        """Return some targets; shares stay those of the whole location."""
+        return SelectedExpression(self, np.arange(len(self.parent))[targets])
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedExpression:
+    """Some targets of another expression, whose values depend on targets left out."""
+
+    whole: Expression
+    rows: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return len(self.rows), self.whole.shape[1]
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Values of the given gene columns at the selected targets."""
+        return np.asarray(self.whole.columns(genes)[self.rows])
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> SelectedExpression:
+        """Return some of the selected targets."""
+        return SelectedExpression(self.whole, self.rows[targets])

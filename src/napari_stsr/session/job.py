@@ -1,0 +1,160 @@
+"""Jobs: plans that run in a background thread and never raise out of it. No Qt here."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Literal
+
+from napari_stsr.errors import Cancelled, StsrError
+from napari_stsr.results import Enhancement
+from napari_stsr.session.plan import Plan
+from napari_stsr.slides import Slide
+from napari_stsr.training import Progress, Run
+
+State = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
+
+
+class Job:
+    """One enhancement on its way.
+
+    Parameters
+    ----------
+    slide : Slide
+    plan : Plan
+    run : Run
+    changed : callable, optional
+        Called with the job after every report and change of state, in the worker's thread.
+
+    Attributes
+    ----------
+    state : str
+        ``"queued"``, ``"running"``, ``"paused"``, ``"done"``, ``"cancelled"`` or ``"failed"``.
+    progress : Progress or None
+        Latest report.
+    history : list of Progress
+        Reports that carried losses, for the curve.
+    result : Enhancement or None
+    error : Exception or None
+        What went wrong; `details` holds the traceback.
+    """
+
+    def __init__(
+        self, slide: Slide, plan: Plan, run: Run, changed: Callable[[Job], None] | None = None
+    ) -> None:
+        self.slide, self.plan, self.run = slide, plan, run
+        self._changed = changed
+        self._ended = threading.Event()
+        self.state: State = "queued"
+        self.progress: Progress | None = None
+        self.history: list[Progress] = []
+        self.result: Enhancement | None = None
+        self.error: Exception | None = None
+        self.details = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is done, cancelled or failed."""
+        return self._ended.is_set()
+
+    @property
+    def message(self) -> str:
+        """What went wrong, in words with the remedy; empty otherwise."""
+        if self.error is None:
+            return ""
+        if isinstance(self.error, StsrError):
+            return str(self.error)
+        return f"{type(self.error).__name__}: {self.error}"
+
+    def pause(self) -> None:
+        """Wait at the next step."""
+        self.run.cancel.pause()
+        if self.state == "running":
+            self._become("paused")
+
+    def resume(self) -> None:
+        """Go on."""
+        self.run.cancel.resume()
+        if self.state == "paused":
+            self._become("running")
+
+    def cancel(self) -> None:
+        """Stop at the next step."""
+        self.run.cancel.cancel()
+        if self.state == "queued":
+            self._end("cancelled")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end; whether it came in time."""
+        return self._ended.wait(timeout)
+
+    def work(self) -> None:
+        """Do the job in the calling thread; every outcome lands in `state`, nothing is raised."""
+        if self.ended:
+            return
+        try:
+            self._become("running")
+            enhancing = self.plan.enhancing(self.slide, self.run)
+            while True:
+                try:
+                    self._report(next(enhancing))
+                except StopIteration as end:
+                    self.result = end.value
+                    break
+            self._end("done")
+        except Cancelled:
+            self._end("cancelled")
+        except Exception as error:  # a worker never raises: it returns an outcome
+            self.error, self.details = error, traceback.format_exc()
+            self._end("failed")
+
+    def _report(self, progress: Progress) -> None:
+        self.progress = progress
+        if progress.losses:
+            self.history.append(progress)
+        self._notify()
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self._notify()
+
+    def _end(self, state: State) -> None:
+        self.state = state
+        self._ended.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed(self)
+
+
+class JobQueue:
+    """Runs jobs one after another in one background thread."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def add(self, job: Job) -> None:
+        """Queue a job; it starts when those before it have ended."""
+        self.jobs.append(job)
+        self._waiting.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="stsr-jobs", daemon=True)
+            self._thread.start()
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Cancel everything and end the thread."""
+        for job in self.jobs:
+            job.cancel()
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(timeout)
+            self._thread = None
+
+    def _work(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            job.work()

@@ -1,0 +1,65 @@
+"""The record that travels with every result: enough to run it again."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from napari_stsr import __version__
+from napari_stsr.methods import Params
+from napari_stsr.slides import Slide
+from napari_stsr.training import Run
+
+if TYPE_CHECKING:
+    from napari_stsr.session.plan import Plan
+
+_PACKAGES = ("numpy", "scipy", "torch")
+
+
+def provenance(slide: Slide, plan: Plan, params: Params, run: Run) -> dict[str, Any]:
+    """Record of one enhancement, JSON-ready."""
+    return {
+        "kind": "predicted",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "slide": {
+            "name": slide.name,
+            "path": slide.source.path,
+            "hashes": slide.source.hashes,
+            "locations": len(slide),
+            "um_per_px": slide.scale.um_per_px,
+            "um_per_px_source": slide.scale.source,
+            "lattice": str(slide.lattice),
+        },
+        "method": plan.method,
+        "preset": plan.preset,
+        "params": params.as_dict(),
+        "targets": _targets(plan),
+        "genes": None if plan.genes is None else list(plan.genes),
+        "run": run.described(),
+        "versions": _versions(),
+    }
+
+
+def _targets(plan: Plan) -> dict[str, Any]:
+    region = None
+    if plan.region is not None:
+        rings = [ring.tolist() for ring in plan.region.rings()]
+        region = {"name": plan.region.name, "rings_um": rings, "halo_pitches": plan.halo_pitches}
+    return {
+        "subspots": plan.subspots,
+        "grid_um": plan.grid_um,
+        "points": None if plan.at is None else len(plan.at),
+        "region": region,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"napari-stsr": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

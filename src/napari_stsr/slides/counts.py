@@ -1,0 +1,164 @@
+"""Counts of a slide: one sparse copy by rows, and a column order for display.
+
+Methods read rows, the screen reads columns. A small slide keeps both in memory; a large one keeps
+rows in memory and columns on disk, mapped, so that a gene costs a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from napari_stsr.errors import InputError
+from napari_stsr.files import cache_folder, written_aside
+
+# Above this many non-zeros the column order goes to disk (12 bytes each in memory otherwise).
+LARGE = 30_000_000
+
+
+@dataclass(eq=False)
+class Counts:
+    """Sparse counts, locations × genes.
+
+    Parameters
+    ----------
+    rows : CSR matrix (n, g)
+        Whole numbers ≥ 0 in any numeric dtype; normalised data is allowed and flagged elsewhere.
+    key : str, optional
+        Identifies the content (a hash of the source), so that the column order of a large slide is
+        built on disk once. Without a key the columns stay in memory.
+    """
+
+    rows: sparse.csr_matrix
+    key: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Locations and genes."""
+        n, g = self.rows.shape
+        return n, g
+
+    @property
+    def nnz(self) -> int:
+        """Stored entries."""
+        return int(self.rows.nnz)
+
+    @cached_property
+    def totals(self) -> NDArray[np.float64]:
+        """Sum of counts per location, shape (n,)."""
+        ones = np.ones(self.shape[1])
+        return np.asarray(self.rows @ ones, dtype=np.float64)
+
+    @cached_property
+    def gene_totals(self) -> NDArray[np.float64]:
+        """Sum of counts per gene, shape (g,)."""
+        weights = self.rows.data.astype(np.float64, copy=False)
+        return np.bincount(self.rows.indices, weights, minlength=self.shape[1])
+
+    def column(self, gene: int) -> NDArray[np.float32]:
+        """One gene at all locations, dense, shape (n,)."""
+        start, stop = self.columns.indptr[gene : gene + 2]
+        values = np.zeros(self.shape[0], dtype=np.float32)
+        values[self.columns.indices[start:stop]] = self.columns.data[start:stop]
+        return values
+
+    def dense(self, genes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Several genes at all locations, dense, shape (n, len(genes))."""
+        out = np.empty((self.shape[0], len(genes)), dtype=np.float32, order="F")
+        for position, gene in enumerate(genes):
+            out[:, position] = self.column(int(gene))
+        return out
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Counts:
+        """Return the counts of some locations."""
+        return Counts(self.rows[rows])
+
+    def genes(self, columns: NDArray[np.int64]) -> sparse.csr_matrix:
+        """Counts of some genes by rows, float32 CSR (n, len(columns))."""
+        # Scanning rows with a look-up beats scipy's fancy column indexing at HD size.
+        place = np.full(self.shape[1], -1, dtype=np.int32)
+        place[columns] = np.arange(len(columns), dtype=np.int32)
+        if (place[columns] != np.arange(len(columns))).any():
+            raise InputError("A gene is named twice in one list.", "Name each gene once.")
+        where = place[self.rows.indices]
+        kept = where >= 0
+        ends = np.concatenate([[0], np.cumsum(kept)])[self.rows.indptr]
+        data = self.rows.data[kept].astype(np.float32)
+        chosen = sparse.csr_matrix((data, where[kept], ends), shape=(self.shape[0], len(columns)))
+        chosen.sort_indices()
+        return chosen
+
+    @property
+    def columns(self) -> sparse.csc_matrix:
+        """Counts by columns: in memory when small, mapped from the disk cache when large."""
+        with self._lock:
+            return self._columns
+
+    @cached_property
+    def _columns(self) -> sparse.csc_matrix:
+        if self.nnz <= LARGE or self.key is None:
+            return self.rows.tocsc()
+        folder = cache_folder() / "columns" / self.key
+        if not (folder / "indptr.npy").is_file():
+            write_columns(self.rows, folder)
+        return read_columns(folder, self.shape)
+
+    def prepare_columns(self, done: Callable[[], None] | None = None) -> threading.Thread:
+        """Build the column order in the background, so that the first gene does not wait."""
+
+        def build() -> None:
+            _ = self.columns
+            if done is not None:
+                done()
+
+        thread = threading.Thread(target=build, name="stsr-columns", daemon=True)
+        thread.start()
+        return thread
+
+
+def write_columns(rows: sparse.csr_matrix, folder: Path, chunk: int = 65_536) -> None:
+    """Transpose CSR to CSC on disk in bounded memory.
+
+    Each chunk of rows is transposed alone and its runs are scattered to the places its genes have
+    in the mapped output.
+    """
+    n, g = rows.shape
+    indptr = np.zeros(g + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows.indices, minlength=g), out=indptr[1:])
+    with written_aside(folder) as aside:
+        aside.mkdir(parents=True)
+        indices = _mapped(aside / "indices.npy", np.dtype(np.int32), rows.nnz)
+        data = _mapped(aside / "data.npy", rows.data.dtype, rows.nnz)
+        filled = indptr[:-1].copy()
+        for start in range(0, n, chunk):
+            part = rows[start : start + chunk].tocsc()
+            many = np.diff(part.indptr)
+            place = np.repeat(filled - part.indptr[:-1], many) + np.arange(part.nnz)
+            indices[place] = part.indices + start
+            data[place] = part.data
+            filled += many
+        indices.flush()
+        data.flush()
+        np.save(aside / "indptr.npy", indptr)
+
+
+def _mapped(path: Path, dtype: np.dtype[np.generic], length: int) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+
+
+def read_columns(folder: Path, shape: tuple[int, int]) -> sparse.csc_matrix:
+    """Map a column order written by `write_columns`."""
+    parts = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("data", "indices")]
+    columns = sparse.csc_matrix(shape, dtype=parts[0].dtype)
+    # Set the arrays directly: the constructor would scan, and may copy, the mapped file.
+    columns.data, columns.indices = parts
+    columns.indptr = np.load(folder / "indptr.npy")
+    return columns
