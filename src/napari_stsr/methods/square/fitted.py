@@ -1,0 +1,343 @@
+"""A fitted Square: predicts at subspots, grids and points, and can be saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from napari_stsr.errors import InputError
+from napari_stsr.files import written_aside
+from napari_stsr.methods.base import Fitted
+from napari_stsr.methods.square.diffusion import Diffusion
+from napari_stsr.methods.square.embedding import Codec
+from napari_stsr.methods.square.graph_training import Observed
+from napari_stsr.methods.square.params import SquareParams
+from napari_stsr.methods.square.template import Tasks, canonical, site_tasks
+from napari_stsr.results import Attention, DecodedExpression, Enhancement
+from napari_stsr.results.conservation import conserved
+from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide, Targets
+from napari_stsr.training import Run
+
+Ints = NDArray[np.int64]
+Floats32 = NDArray[np.float32]
+# Above this many edges only the mean attention is kept: 8 bytes an edge, layer and head.
+_MOST_EDGES = 20_000_000
+
+
+@dataclass(eq=False)
+class Learned:
+    """All that prediction needs: networks, embeddings of the slide, and its measured counts.
+
+    Attributes
+    ----------
+    gene_columns : (g,) int array
+        Column of the slide of every gene predicted.
+    weight, bias : (g, h) and (g,) float32 arrays
+        Output layer for the genes predicted; filled by `extend` for those not trained on.
+    norm_weight, norm_bias : arrays
+        Output layer of all genes trained on: the softmax runs over these.
+    """
+
+    name: str
+    genes: Genes
+    gene_columns: Ints
+    measured: Counts
+    lattice: Lattice
+    coordinates: NDArray[np.float64]
+    barcodes: NDArray[np.str_]
+    diameter_um: float
+    scale: PixelScale
+    params: SquareParams
+    codec: Codec
+    diffusion: Diffusion
+    observed: Observed
+    weight: Floats32
+    bias: Floats32
+    norm_weight: Floats32 = field(repr=False)
+    norm_bias: Floats32 = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        slide: Slide,
+        wanted: Ints,
+        codec: Codec,
+        diffusion: Diffusion,
+        observed: Observed,
+        params: SquareParams,
+        learned_genes: Ints,
+    ) -> Learned:
+        """Collect what a fit on `slide` leaves behind."""
+        every = len(wanted) == len(slide.genes) and (np.diff(wanted) == 1).all()
+        measured = slide.counts if every else Counts(slide.counts.genes(wanted))
+        full = codec.output.weight.detach().cpu().numpy()
+        full_bias = codec.output.bias.detach().cpu().numpy()
+        place = np.full(len(slide.genes), -1, dtype=np.int64)
+        place[learned_genes] = np.arange(len(learned_genes))
+        known = place[wanted] >= 0
+        weight = np.zeros((len(wanted), full.shape[1]), dtype=np.float32)
+        bias = np.full(len(wanted), -30.0, dtype=np.float32)
+        weight[known], bias[known] = full[place[wanted][known]], full_bias[place[wanted][known]]
+        return cls(
+            slide.name,
+            slide.genes.take(wanted),
+            wanted,
+            measured,
+            slide.lattice,
+            slide.coordinates,
+            slide.barcodes,
+            slide.diameter_um,
+            slide.scale,
+            params,
+            codec,
+            diffusion,
+            observed,
+            weight,
+            bias,
+            full,
+            full_bias,
+        )
+
+    def extend(self, columns: Ints, weight: Tensor, bias: Tensor) -> None:
+        """Set the output layer of genes of the slide that no network was trained on."""
+        order = np.argsort(self.gene_columns)
+        at = order[np.searchsorted(self.gene_columns, columns, sorter=order)]
+        self.weight[at], self.bias[at] = weight.numpy(), bias.numpy()
+
+    def states(self, z: Tensor, chunk: int = 8192) -> tuple[Floats32, Floats32]:
+        """Hidden decoder states (m, h) and log softmax denominators (m,) of embeddings."""
+        device = self.codec.output.weight.device
+        hidden, norm = [], []
+        with torch.no_grad():
+            for part in z.split(chunk):
+                state = self.codec.hidden(part.to(device))
+                norm.append(torch.logsumexp(self.codec.output(state), dim=-1).cpu().numpy())
+                hidden.append(state.cpu().numpy())
+        return np.concatenate(hidden), np.concatenate(norm)
+
+
+class SquareFitted(Fitted):
+    """What Square learned from a slide.
+
+    Parameters
+    ----------
+    learned : Learned
+    """
+
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
+
+    def predict(self, targets: Targets, run: Run | None = None) -> Enhancement:
+        """Predict at subspots of the learned slide, or at any points.
+
+        A target inside the cell of a measured location sees that location in the centre; any other
+        sees only its neighbours. Conservation holds for subspots, whole locations at a time, also
+        where only some of a location's parts are asked for.
+        """
+        run = run or Run()
+        if targets.kind == "subspots":
+            return self._subspots(targets, run)
+        return self._points(targets, run)
+
+    def _subspots(self, targets: Targets, run: Run) -> Enhancement:
+        learned, k = self.learned, targets.per_location
+        division = learned.lattice.division(k)
+        owner = self._owner(targets)
+        parents, inverse = np.unique(owner, return_inverse=True)
+        virtual = canonical(learned.lattice.kind, division.offsets)[None]
+        sites = learned.lattice.sites[parents]
+        tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
+        z, log_depth, attention = self._diffused(tasks, run)
+        source = self._decoded(z, log_depth)
+        whole = conserved(
+            learned.params.conserve,
+            source,
+            np.repeat(parents, k),
+            learned.measured,
+            k,
+            run.seed,
+        )
+        rows = inverse * k + targets.part
+        expression = whole if np.array_equal(rows, np.arange(len(z))) else whole.take(rows)
+        attention = attention if len(rows) == len(z) else attention.take(rows)
+        return self._enhancement(targets, expression, attention, z.numpy()[rows])
+
+    def _owner(self, targets: Targets) -> Ints:
+        """Location each subspot divides, by place: parents may be numbered on a larger slide."""
+        learned = self.learned
+        division = learned.lattice.division(targets.per_location)
+        centre = targets.coordinates - (division.offsets @ learned.lattice.basis)[targets.part]
+        owner = learned.lattice.location_at(learned.lattice.nearest_site(centre))
+        if (owner < 0).any():
+            raise InputError(
+                f"{int((owner < 0).sum()):,} subspots divide locations this fit has not seen.",
+                "Predict them as points, or fit on a slide that holds them.",
+            )
+        return owner
+
+    def _points(self, targets: Targets, run: Run) -> Enhancement:
+        learned, lattice = self.learned, self.learned.lattice
+        sites = lattice.nearest_site(targets.coordinates)
+        offset = (lattice.fractional(targets.coordinates) - sites)[:, None]
+        virtual = canonical(lattice.kind, offset)
+        inside = lattice.location_at(sites) >= 0
+        log_area = np.log(targets.area_um2 / self._location_area(targets)).astype(np.float32)
+        parts = float(np.log(len(lattice.division(lattice.divisions[0]).offsets)))
+        z = torch.empty(len(targets), learned.codec.latent)
+        log_depth = torch.empty(len(targets))
+        pieces: list[tuple[Ints, Attention]] = []
+        # Inside a measured cell the network speaks of a part of it, elsewhere of a whole location.
+        for chosen, log_size in ((inside, -parts), (~inside, 0.0)):
+            rows = np.flatnonzero(chosen)
+            if len(rows):
+                tasks = site_tasks(
+                    lattice, sites[rows], virtual[rows], log_size, learned.params.rings
+                )
+                some_z, some_depth, attention = self._diffused(tasks, run)
+                z[rows], log_depth[rows] = some_z, some_depth - log_size
+                pieces.append((rows, attention))
+        log_depth += torch.from_numpy(log_area)
+        expression = self._decoded(z, log_depth)
+        return self._enhancement(targets, expression, _assembled(pieces, len(targets)), z.numpy())
+
+    def _location_area(self, targets: Targets) -> float:
+        """Area a whole location stands for, in the sense of the targets."""
+        if targets.kind == "grid":
+            return abs(float(np.linalg.det(self.learned.lattice.basis)))
+        return np.pi * self.learned.diameter_um**2 / 4
+
+    def _decoded(self, z: Tensor, log_depth: Tensor) -> DecodedExpression:
+        hidden, log_norm = self.learned.states(z)
+        depth = np.exp(log_depth.numpy())
+        return DecodedExpression(hidden, self.learned.weight, self.learned.bias, log_norm, depth)
+
+    def _diffused(
+        self, tasks: Tasks, run: Run, chunk: int = 1024
+    ) -> tuple[Tensor, Tensor, Attention]:
+        """Embeddings (b·v, latent), log depths (b·v,) and attention of all tasks."""
+        learned, count = self.learned, tasks.virtual.shape[1]
+        device = learned.diffusion.correction.weight.device
+        gathered = _Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
+        z, log_depth = [], []
+        with torch.no_grad():
+            for start in range(0, len(tasks), chunk):
+                run.cancel.check()
+                part = _part(tasks, slice(start, start + chunk))
+                around = learned.observed.around(part, learned.params.centre_prior, device)
+                some_z, some_depth, weights = learned.diffusion(around)
+                z.append(some_z.flatten(0, 1).float().cpu())
+                log_depth.append(some_depth.flatten().float().cpu())
+                gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
+        return torch.cat(z), torch.cat(log_depth), gathered.attention()
+
+    def _enhancement(
+        self, targets: Targets, expression: Any, attention: Attention, embedding: Floats32
+    ) -> Enhancement:
+        learned = self.learned
+        parents = np.full(len(targets), "", dtype=learned.barcodes.dtype)
+        flags = np.ones(len(targets), dtype=bool)
+        if targets.kind == "subspots":
+            parents = learned.barcodes[self._owner(targets)]
+        return Enhancement(
+            f"{learned.name} · Square",
+            targets,
+            learned.genes,
+            expression,
+            learned.scale,
+            flags,
+            flags,
+            parents,
+            attention,
+            learned.barcodes,
+            learned.coordinates,
+            embedding,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write networks, embeddings and measured counts, complete or not at all."""
+        with written_aside(Path(path)) as aside:
+            torch.save(self.learned, aside)
+
+
+def load_square(path: Path) -> SquareFitted:
+    """Read what `SquareFitted.save` wrote.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or no saved Square.
+    """
+    try:
+        learned = torch.load(path, map_location="cpu", weights_only=False)
+    except FileNotFoundError:
+        raise InputError(f"There is no model {str(path)!r}.") from None
+    except Exception as error:
+        raise InputError(f"{str(path)!r} is no saved Square: {error}.") from error
+    if not isinstance(learned, Learned) or len(fields(learned)) != len(fields(Learned)):
+        raise InputError(f"{str(path)!r} is no saved Square of this version.", "Fit it again.")
+    return SquareFitted(learned)
+
+
+def _part(tasks: Tasks, rows: slice) -> Tasks:
+    virtual = tasks.virtual if len(tasks.virtual) == 1 else tasks.virtual[rows]
+    return Tasks(
+        tasks.centre[rows],
+        tasks.context[rows],
+        tasks.positions,
+        tasks.truth[rows],
+        virtual,
+        tasks.log_size,
+    )
+
+
+class _Edges:
+    """Gathers attention chunk by chunk into sparse matrices (targets × locations)."""
+
+    def __init__(self, edges: int, locations: int) -> None:
+        self.locations, self.edges = locations, edges
+        self.rows: dict[tuple[int, int], list[sparse.csr_matrix]] = {}
+
+    def add(self, tasks: Tasks, weights: list[Floats32]) -> None:
+        """Add the attention (b, v, 1 + s, heads) of every layer."""
+        nodes = np.column_stack([tasks.centre, tasks.context])
+        batch, places = weights[0].shape[:2]
+        there = np.repeat((nodes >= 0)[:, None], places, axis=1)
+        column = np.broadcast_to(nodes[:, None], there.shape)[there]
+        ends = np.concatenate([[0], np.cumsum(there.sum(axis=2).ravel())])
+        kept: dict[tuple[int, int], Floats32] = {}
+        if self.edges * len(weights) * weights[0].shape[3] > _MOST_EDGES:
+            kept[0, 0] = np.mean([weight.mean(axis=3) for weight in weights], axis=0)
+        else:
+            for layer, weight in enumerate(weights):
+                for head in range(weight.shape[3]):
+                    kept[layer, head] = weight[..., head]
+        for key, values in kept.items():
+            block = sparse.csr_matrix(
+                (values[there], column, ends), shape=(batch * places, self.locations)
+            )
+            block.eliminate_zeros()
+            self.rows.setdefault(key, []).append(block)
+
+    def attention(self) -> Attention:
+        """Return all that was added."""
+        return Attention({key: sparse.vstack(rows, "csr") for key, rows in self.rows.items()})
+
+
+def _assembled(pieces: list[tuple[Ints, Attention]], targets: int) -> Attention:
+    """Put the attention of groups of targets back in the targets' order."""
+    order = np.argsort(np.concatenate([rows for rows, _ in pieces]), kind="stable")
+    keys = pieces[0][1].weights
+    # Groups of different size may differ in what was kept; the common part is the mean.
+    if any(piece.weights.keys() != keys.keys() for _, piece in pieces):
+        stacked = {(0, 0): sparse.vstack([piece.matrix() for _, piece in pieces], "csr")}
+    else:
+        stacked = {k: sparse.vstack([p.weights[k] for _, p in pieces], "csr") for k in keys}
+    del targets
+    return Attention({key: matrix[order] for key, matrix in stacked.items()})

@@ -1,0 +1,213 @@
+"""Fitting Square: embedding, then graph, then the decoder of all other genes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_stsr.methods.square.diffusion import Diffusion
+from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
+from napari_stsr.methods.square.fitted import Learned, SquareFitted
+from napari_stsr.methods.square.graph_training import DecoderExtension, GraphTraining, Observed
+from napari_stsr.methods.square.nodes import Nodes, tissue_split
+from napari_stsr.methods.square.params import SquareParams
+from napari_stsr.methods.square.template import blocks
+from napari_stsr.methods.variable_genes import variable_genes
+from napari_stsr.slides import Counts, Division, Slide
+from napari_stsr.training import Progress, Run
+from napari_stsr.training.checkpoint import Checkpoints, identity
+from napari_stsr.training.loop import Stage, Trainer
+
+Ints = NDArray[np.int64]
+_LOWER = "batch size, rings of context or variable genes"
+_MOST_VALIDATED = 384
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """Locations and blocks to train on and to validate on."""
+
+    anchors: Ints
+    centres: Ints
+    held_anchors: Ints
+    held_centres: Ints
+
+    @classmethod
+    def of(cls, slide: Slide, nodes: Nodes, params: SquareParams, seed: int) -> _Split:
+        """Split by tiles of tissue: no trained location or block touches a validation tile."""
+        held = tissue_split(slide.coordinates, params.validation_share, seed)
+        usable = nodes.usable()[: len(slide)]
+        complete = np.flatnonzero(nodes.blocks.complete)
+        touched = held[nodes.blocks.members[complete]]
+        rng = np.random.default_rng([seed, 8])
+        neighbours = (slide.lattice.neighbours() >= 0).any(axis=1)
+        parts = [
+            (complete[~touched.any(axis=1)], params.max_centres),
+            (np.flatnonzero(usable & ~held & neighbours), params.max_centres),
+            (complete[touched.all(axis=1)], _MOST_VALIDATED),
+            (np.flatnonzero(usable & held & neighbours), _MOST_VALIDATED),
+        ]
+        return cls(*(_drawn(rng, *part) for part in parts))
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is enough held-out tissue to choose weights by."""
+        return len(self.held_centres) >= 8
+
+
+def _drawn(rng: np.random.Generator, items: Ints, most: int) -> Ints:
+    if len(items) <= most:
+        return items
+    return np.sort(rng.choice(items, most, replace=False))
+
+
+def training_division(slide: Slide) -> Division:
+    """Blocks that teach: flowers of 7 on hex lattices, 3 × 3 on square ones."""
+    return slide.lattice.division(7 if slide.lattice.kind == "hex" else 9)
+
+
+def fit_square(
+    slide: Slide, params: SquareParams, run: Run, genes: NDArray[np.int64] | None
+) -> Generator[Progress, None, SquareFitted]:
+    """Fit all stages; see `Square.fit`."""
+    yield Progress("choosing genes", 0, 1, 0.0)
+    torch.manual_seed(run.seed)  # weights start the same; nothing later reads the global state
+    wanted = np.arange(len(slide.genes)) if genes is None else genes
+    learned_genes = variable_genes(slide.counts, params.variable_genes, genes)
+    counts = slide.counts.genes(learned_genes)
+    division = training_division(slide)
+    nodes = Nodes(counts, blocks(slide.lattice, division))
+    split = _Split.of(slide, nodes, params, run.seed)
+    further = np.setdiff1d(wanted, learned_genes)
+    weights = _stage_weights(params, len(further))
+    owner = identity(
+        {"slide": slide.source.hashes, "n": len(slide), "total": float(slide.counts.totals.sum()),
+         "params": params.as_dict(), "seed": run.seed, "genes": wanted.tolist()}
+    )  # fmt: skip
+    trainer = Trainer(run, Checkpoints(run.checkpoints, owner), sum(weights.values()))
+
+    codec = yield from _embedding(trainer, nodes, split, params, weights["embedding"])
+    usable = nodes.usable()
+    z, log_depth = embed(codec, nodes, usable), nodes.log_depths()
+    observed = Observed(z, torch.from_numpy(log_depth), torch.from_numpy(usable))
+    typical = float(np.median(log_depth[: len(slide)]))
+    diffusion = Diffusion(
+        codec.latent, params.width, params.heads, params.layers, typical, params.ablation
+    )
+    learned = Learned.of(slide, wanted, codec, diffusion, observed, params, learned_genes)
+    trainer.snapshot = lambda: None if run.preview is None else run.preview(SquareFitted(learned))
+    yield from _graph(trainer, nodes, observed, split, slide, params, codec, diffusion, weights)
+    diffusion.cpu()
+    yield from _extension(trainer, slide, learned, further, weights)
+    return SquareFitted(learned)
+
+
+def _stage_weights(params: SquareParams, further: int) -> dict[str, float]:
+    """Relative time of the stages, from measured steps."""
+    parts = 16 if params.ablation == "vae" else 4
+    return {
+        "embedding": 0.0 if params.ablation == "vae" else float(params.embedding_steps),
+        "graph": float(parts * params.graph_steps * params.rings),
+        "extension": 0.1 * further if further else 0.0,
+    }
+
+
+def _embedding(
+    trainer: Trainer, nodes: Nodes, split: _Split, params: SquareParams, weight: float
+) -> Generator[Progress, None, Codec]:
+    frequency = np.asarray(nodes.counts.sum(axis=0), dtype=np.float64).ravel()
+    genes = len(frequency)
+    if params.ablation == "vae":
+        return LogCodec(genes).to(trainer.device)
+    frequency = (frequency + 0.5) / (frequency.sum() + 0.5 * genes)
+    vae = Vae(frequency, params.latent, params.hidden, params.likelihood)
+    items = np.concatenate([split.centres, split.anchors + nodes.locations])
+    training = VaeTraining(vae, nodes, items, params.kl_weight, params.embedding_steps // 3)
+    held = np.concatenate([split.held_centres, split.held_anchors + nodes.locations])
+    stage = Stage(
+        "embedding",
+        "learning the embedding",
+        training,
+        len(items),
+        params.embedding_steps,
+        params.batch,
+        params.learning_rate,
+        validate=(lambda: training.validation(held)) if split.validates else None,
+        patience=params.patience,
+        weight=weight,
+        lower=_LOWER,
+    )
+    yield from trainer.fit(stage)
+    return vae
+
+
+def _graph(
+    trainer: Trainer,
+    nodes: Nodes,
+    observed: Observed,
+    split: _Split,
+    slide: Slide,
+    params: SquareParams,
+    codec: Codec,
+    diffusion: Diffusion,
+    weights: dict[str, float],
+) -> Generator[Progress, None, None]:
+    training = GraphTraining(
+        diffusion,
+        codec,
+        nodes,
+        observed,
+        slide.lattice,
+        training_division(slide),
+        params,
+        split.anchors,
+        split.centres,
+    )
+    stage = Stage(
+        "graph",
+        "learning the graph",
+        training,
+        len(split.anchors) + len(split.centres),
+        params.graph_steps,
+        params.batch,
+        params.learning_rate,
+        validate=(lambda: training.validation(split.held_anchors, split.held_centres))
+        if split.validates
+        else None,
+        patience=params.patience,
+        weight=weights["graph"],
+        lower=_LOWER,
+    )
+    yield from trainer.fit(stage)
+
+
+def _extension(
+    trainer: Trainer, slide: Slide, learned: Learned, further: Ints, weights: dict[str, float]
+) -> Generator[Progress, None, None]:
+    """Decode all wanted genes that no network was trained on."""
+    if not len(further):
+        return
+    rows = np.flatnonzero(learned.observed.usable[: len(slide)].numpy())
+    rows = _drawn(np.random.default_rng([trainer.run.seed, 9]), rows, 20_000)
+    hidden, log_norm = learned.states(learned.observed.z[rows])
+    offset = learned.observed.log_depth[rows] - torch.from_numpy(log_norm)
+    counts = Counts(slide.counts.rows[rows]).genes(further)
+    extension = DecoderExtension(torch.from_numpy(hidden), offset, counts)
+    stage = Stage(
+        "extension",
+        "decoding all other genes",
+        extension,
+        len(rows),
+        300,
+        256,
+        1e-2,
+        weight_decay=1e-2,
+        weight=weights["extension"],
+        lower=_LOWER,
+    )
+    yield from trainer.fit(stage)
+    learned.extend(further, extension.weight.detach().cpu(), extension.bias.detach().cpu())

@@ -1,0 +1,97 @@
+"""Square as a method: its card, its checks, its estimate. Torch is imported only to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stsr.errors import InputError
+from napari_stsr.methods.base import Estimate, Fitted, Method
+from napari_stsr.methods.parameters import Params
+from napari_stsr.methods.square.params import PRESETS, SquareParams
+from napari_stsr.slides import Slide, Targets
+from napari_stsr.training.progress import Progress, Run
+
+_FEWEST = 12
+
+
+class Square(Method):
+    """Splits every location into subspots; learns from pooling the slide one level coarser."""
+
+    name = "square"
+    title = "Square"
+    summary = (
+        "Splits each spot into subspots. Learns, on this slide alone, to give pooled blocks of "
+        "spots back, then applies the same step one level finer."
+    )
+    paper = "Alonso, Hernáez, Ochoa: Square, GSP 2026 (openreview u5r0f2GlmL)"
+    needs = ("counts", "lattice")
+    gives = ("expression", "attention")
+    params = SquareParams
+    presets = PRESETS
+
+    def check(self, slide: Slide, targets: Targets, params: Params) -> None:
+        """Refuse slides without lattice, without neighbours, without counts, or too small."""
+        word = slide.location_word
+        if len(slide) < _FEWEST:
+            raise InputError(
+                f"Square needs at least {_FEWEST} {word}s to learn from; there are {len(slide)}.",
+                "Draw a larger ROI or enhance the whole tissue.",
+            )
+        if slide.lattice.kind == "none":
+            raise InputError(
+                f"Square needs {word}s on a regular lattice; this slide has {slide.lattice}."
+            )
+        if targets.kind == "subspots":
+            slide.lattice.division(targets.per_location)
+        if not (slide.lattice.neighbours() >= 0).any():
+            raise InputError(
+                f"No {word} has a neighbour one pitch ({slide.lattice.pitch_um:.0f} µm) away, so "
+                "there is nothing to learn from.",
+                "Open the whole slide, not a sparse selection.",
+            )
+        if not (slide.counts.totals > 0).any():
+            raise InputError("All counts are zero.", "Open the filtered matrix of this slide.")
+        smallest = slide.counts.rows.data.min(initial=0)
+        if smallest < 0 or not np.isfinite(slide.counts.totals).all():
+            raise InputError(
+                f"Counts hold negative or missing numbers (smallest {smallest:g}).",
+                "Square needs raw counts, not scaled or centred data.",
+            )
+
+    def estimate(self, slide: Slide, targets: Targets, params: Params) -> Estimate:
+        """Memory and time from the sizes of slide and networks, on two processor cores."""
+        p = cast(SquareParams, params)
+        n, genes = len(slide), min(p.variable_genes, len(slide.genes))
+        parts = 7 if slide.lattice.kind == "hex" else 9
+        around = 1 + (3 * p.rings * (p.rings + 1) if parts == 7 else 4 * p.rings * (p.rings + 1))
+        step = p.batch * genes
+        seconds = 8 + p.embedding_steps * (4e-3 + 4e-8 * step)
+        seconds += p.graph_steps * (0.01 + 1e-7 * step * parts / 2)
+        seconds += p.graph_steps * 3e-9 * p.batch * (around**2 + parts * around) * p.width
+        further = max(0, len(slide.genes) - genes)
+        seconds += 300 * 1.2e-7 * min(n, 256) * further
+        seconds += 2e-6 * len(targets) * around
+        memory = 700e6 + 14.0 * slide.counts.nnz + 4 * step * parts * 6
+        memory += len(targets) * (4 * (p.hidden + p.latent) + min(12 * around * 8, 400))
+        memory += 8 * n * p.latent
+        return Estimate(int(memory), float(seconds))
+
+    def fit(
+        self, slide: Slide, params: Params, run: Run, genes: NDArray[np.int64] | None = None
+    ) -> Generator[Progress, None, Fitted]:
+        """Train the embedding, the graph, and the decoder of all other genes."""
+        yield Progress("starting", 0, 1, 0.0)
+        from napari_stsr.methods.square.fitting import fit_square
+
+        return (yield from fit_square(slide, cast(SquareParams, params), run, genes))
+
+    def load(self, path: Path) -> Fitted:
+        """Read a saved Square."""
+        from napari_stsr.methods.square.fitted import load_square
+
+        return load_square(path)

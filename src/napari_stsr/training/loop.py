@@ -1,0 +1,272 @@
+"""The one training loop: every method's stages run through it.
+
+Randomness of a step is a function of (seed, stage, step) alone. So a run that is broken off and
+resumed from any checkpoint ends with the same weights as an unbroken one, and no generator state
+needs saving.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import zlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_stsr.training.checkpoint import Checkpoints
+from napari_stsr.training.device import memory_guarded, resolve_device
+from napari_stsr.training.progress import Pace, Progress, Run
+
+_PRECISION = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(eq=False)
+class Stage:
+    """One stage of training.
+
+    Parameters
+    ----------
+    name : str
+        Key of the checkpoint and, in words, of the progress.
+    title : str
+        For people.
+    module : nn.Module
+        ``module(items, generator)`` returns the loss of some items (long tensor).
+    items : int
+        Number of training items.
+    steps, batch : int
+    learning_rate, weight_decay : float
+    validate : callable, optional
+        Validation loss of the module now; without it the last weights stay.
+    validate_every : int
+        Steps between validations.
+    patience : int
+        Validations without a better one before the stage ends; 0 means never.
+    weight : float
+        Share of the whole fit's time, relative to the other stages.
+    lower : str
+        What to lower when memory runs out.
+    """
+
+    name: str
+    title: str
+    module: nn.Module
+    items: int
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    validate: Callable[[], float] | None = None
+    validate_every: int = 25
+    patience: int = 0
+    weight: float = 1.0
+    lower: str = "the batch size"
+
+
+@dataclass(eq=False)
+class _State:
+    """What a checkpoint holds beside the weights."""
+
+    step: int = 0
+    finished: bool = False
+    best_loss: float = float("inf")
+    since_best: int = 0
+    best: dict[str, Tensor] | None = None
+    training: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Runs stages one after another on one device.
+
+    Parameters
+    ----------
+    run : Run
+    checkpoints : Checkpoints
+    total_weight : float
+        Sum of the weights of all stages to come.
+    snapshot : callable, optional
+        Gives the values of `Progress.preview`; called at most every two seconds, and never for
+        more than a tenth of the time.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        checkpoints: Checkpoints,
+        total_weight: float = 1.0,
+        snapshot: Callable[[], NDArray[np.float32] | None] | None = None,
+    ) -> None:
+        self.run, self.checkpoints, self.total_weight = run, checkpoints, total_weight
+        self.snapshot = snapshot
+        self.done_weight = 0.0
+        self.pace = Pace()
+        self._next_preview = time.monotonic() + 2.0
+        self._resumed = False
+        place = torch.device(resolve_device(run.device))
+        self.fabric = Fabric(
+            accelerator=place.type,
+            devices=1 if place.index is None else [place.index],
+            precision=_PRECISION[run.precision],  # type: ignore[arg-type]
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the modules live."""
+        return torch.device(self.fabric.device)
+
+    def fit(self, stage: Stage) -> Generator[Progress, None, None]:
+        """Train a stage to its end, reporting; leaves the best weights in ``stage.module``.
+
+        Raises
+        ------
+        Cancelled
+            At the first step after cancel was asked; the checkpoint is written first.
+        MemoryExhausted
+            With what to lower.
+        """
+        optimizer = torch.optim.AdamW(
+            [p for p in stage.module.parameters() if p.requires_grad],
+            lr=stage.learning_rate,
+            weight_decay=stage.weight_decay,
+        )
+        state = _State()
+        held = self.checkpoints.load(stage.name)
+        if held is not None:
+            stage.module.load_state_dict(held["module"])
+            state = _State(**held["loop"])
+            self._resumed = True
+        with memory_guarded(stage.lower):
+            module, wrapped = self.fabric.setup(stage.module, optimizer)
+            if held is not None:
+                wrapped.load_state_dict(held["optimizer"])
+            yield from self._steps(stage, module, wrapped, state)
+        if state.best is not None:
+            stage.module.load_state_dict(state.best)
+        stage.module.requires_grad_(False).eval()
+        self.done_weight += stage.weight
+
+    def _steps(
+        self, stage: Stage, module: Any, optimizer: Any, state: _State
+    ) -> Generator[Progress, None, None]:
+        saved = time.monotonic()
+        self.pace.begin(self._fraction(stage, state.step))
+        while not state.finished:
+            if self.run.cancel.cancelled:
+                self._save(stage, optimizer, state)
+            self.run.cancel.check()
+            loss = self._step(stage, module, optimizer, state.step)
+            state.step += 1
+            state.finished = state.step >= stage.steps
+            if stage.validate is not None and (
+                state.step % stage.validate_every == 0 or state.finished
+            ):
+                self._validate(stage, state)
+            if state.finished or time.monotonic() - saved > self.run.checkpoint_every_s:
+                self._save(stage, optimizer, state)
+                saved = time.monotonic()
+            if self.pace.due() or state.finished:
+                state.training.append((state.step, float(loss)))
+                yield self._progress(stage, state)
+
+    def _step(self, stage: Stage, module: Any, optimizer: Any, step: int) -> Tensor:
+        generator = step_generator(self.run.seed, stage.name, step)
+        items = batch_items(self.run.seed, stage, step)
+        stage.module.train()
+        optimizer.zero_grad()
+        loss: Tensor = module(items, generator)
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(module, optimizer, max_norm=5.0, error_if_nonfinite=False)
+        optimizer.step()
+        return loss.detach()
+
+    def _validate(self, stage: Stage, state: _State) -> None:
+        assert stage.validate is not None
+        stage.module.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            loss = stage.validate()
+        state.validation.append((state.step, loss))
+        if loss < state.best_loss:
+            state.best_loss, state.since_best = loss, 0
+            weights = stage.module.state_dict()
+            state.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        else:
+            state.since_best += 1
+            if stage.patience and state.since_best >= stage.patience:
+                state.finished = True
+
+    def _save(self, stage: Stage, optimizer: Any, state: _State) -> None:
+        if self.checkpoints.folder is None:
+            return
+        loop = {name: copy.copy(value) for name, value in vars(state).items()}
+        self.checkpoints.save(
+            stage.name,
+            {
+                "module": stage.module.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "loop": loop,
+            },
+        )
+
+    def _fraction(self, stage: Stage, step: int) -> float:
+        share = stage.weight * step / max(1, stage.steps)
+        return min(1.0, (self.done_weight + share) / self.total_weight)
+
+    def _progress(self, stage: Stage, state: _State) -> Progress:
+        fraction = self._fraction(stage, stage.steps if state.finished else state.step)
+        losses = {"training": state.training[-1][1]}
+        if state.validation:
+            losses["validation"] = state.validation[-1][1]
+        return Progress(
+            stage.title,
+            state.step,
+            stage.steps,
+            fraction,
+            losses,
+            self.pace.eta_s(fraction),
+            self._preview(stage),
+        )
+
+    def _preview(self, stage: Stage) -> NDArray[np.float32] | None:
+        if self.snapshot is None or self.run.preview is None:
+            return None
+        start = time.monotonic()
+        if start < self._next_preview:
+            return None
+        stage.module.eval()
+        with torch.no_grad():
+            values = self.snapshot()
+        spent = time.monotonic() - start
+        self._next_preview = time.monotonic() + max(2.0, 10 * spent)
+        return values
+
+
+def batch_items(seed: int, stage: Stage, step: int) -> Tensor:
+    """Items of a step: each epoch is a fresh permutation, cut into batches."""
+    batch = min(stage.batch, stage.items)
+    per_epoch = max(1, stage.items // batch)
+    epoch, position = divmod(step, per_epoch)
+    order = _epoch_order(seed, stage.name, epoch, stage.items)
+    return torch.from_numpy(order[position * batch : (position + 1) * batch])
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, stage: str, epoch: int, items: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, _number(stage), 0, epoch]).permutation(items)
+
+
+def step_generator(seed: int, stage: str, step: int) -> np.random.Generator:
+    """Randomness of one step."""
+    return np.random.default_rng([seed, _number(stage), 1, step])
+
+
+def _number(name: str) -> int:
+    return zlib.crc32(name.encode())
