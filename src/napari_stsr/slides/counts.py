@@ -7,10 +7,11 @@ rows in memory and columns on disk, mapped, so that a gene costs a few milliseco
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +55,32 @@ class Counts:
     @cached_property
     def totals(self) -> NDArray[np.float64]:
         """Sum of counts per location, shape (n,)."""
-        ones = np.ones(self.shape[1])
-        return np.asarray(self.rows @ ones, dtype=np.float64)
+        out = np.zeros(self.shape[0])
+        for part, data, indices, indptr in self._chunks(8192):
+            ones = np.ones(self.shape[1])
+            block = sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, len(ones)))
+            out[part] = block @ ones
+        return out
 
     @cached_property
     def gene_totals(self) -> NDArray[np.float64]:
         """Sum of counts per gene, shape (g,)."""
-        weights = self.rows.data.astype(np.float64, copy=False)
-        return np.bincount(self.rows.indices, weights, minlength=self.shape[1])
+        out = np.zeros(self.shape[1])
+        for _, data, indices, _ in self._chunks():
+            out += np.bincount(indices, data, minlength=self.shape[1])
+        return out
+
+    def _chunks(self, size: int = 65_536) -> Iterator[tuple[slice, Any, Any, Any]]:
+        """Blocks of rows with their values, columns and pointers, viewed, not copied.
+
+        Sums over a whole HD slide at once would make float64 copies of everything.
+        """
+        rows = self.rows
+        for start in range(0, self.shape[0], size):
+            part = slice(start, min(start + size, self.shape[0]))
+            indptr = rows.indptr[part.start : part.stop + 1]
+            values = slice(int(indptr[0]), int(indptr[-1]))
+            yield part, rows.data[values], rows.indices[values], indptr - indptr[0]
 
     def column(self, gene: int) -> NDArray[np.float32]:
         """One gene at all locations, dense, shape (n,)."""
@@ -88,11 +107,17 @@ class Counts:
         place[columns] = np.arange(len(columns), dtype=np.int32)
         if (place[columns] != np.arange(len(columns))).any():
             raise InputError("A gene is named twice in one list.", "Name each gene once.")
-        where = place[self.rows.indices]
-        kept = where >= 0
-        ends = np.concatenate([[0], np.cumsum(kept)])[self.rows.indptr]
-        data = self.rows.data[kept].astype(np.float32)
-        chosen = sparse.csr_matrix((data, where[kept], ends), shape=(self.shape[0], len(columns)))
+        pieces = []
+        for _, data, indices, indptr in self._chunks():
+            where = place[indices]
+            kept = where >= 0
+            ends = np.concatenate([[0], np.cumsum(kept)])[indptr]
+            shape = (len(indptr) - 1, len(columns))
+            values = data[kept].astype(np.float32)
+            pieces.append(sparse.csr_matrix((values, where[kept], ends), shape=shape))
+        if not pieces:
+            return sparse.csr_matrix((0, len(columns)), dtype=np.float32)
+        chosen = sparse.vstack(pieces, format="csr")
         chosen.sort_indices()
         return chosen
 
@@ -131,8 +156,10 @@ def write_columns(rows: sparse.csr_matrix, folder: Path, chunk: int = 65_536) ->
     in the mapped output.
     """
     n, g = rows.shape
-    indptr = np.zeros(g + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows.indices, minlength=g), out=indptr[1:])
+    many = np.zeros(g, dtype=np.int64)
+    for start in range(0, rows.nnz, 8_000_000):
+        many += np.bincount(rows.indices[start : start + 8_000_000], minlength=g)
+    indptr = np.concatenate([[0], np.cumsum(many)])
     with written_aside(folder) as aside:
         aside.mkdir(parents=True)
         indices = _mapped(aside / "indices.npy", np.dtype(np.int32), rows.nnz)
@@ -140,11 +167,11 @@ def write_columns(rows: sparse.csr_matrix, folder: Path, chunk: int = 65_536) ->
         filled = indptr[:-1].copy()
         for start in range(0, n, chunk):
             part = rows[start : start + chunk].tocsc()
-            many = np.diff(part.indptr)
-            place = np.repeat(filled - part.indptr[:-1], many) + np.arange(part.nnz)
+            run = np.diff(part.indptr)
+            place = np.repeat(filled - part.indptr[:-1], run) + np.arange(part.nnz)
             indices[place] = part.indices + start
             data[place] = part.data
-            filled += many
+            filled += run
         indices.flush()
         data.flush()
         np.save(aside / "indptr.npy", indptr)

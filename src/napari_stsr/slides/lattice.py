@@ -233,9 +233,12 @@ class Lattice:
             sites = np.column_stack(
                 [(columns - rows - parity) // 2, (columns + rows - parity) // 2]
             )
-        else:
+        elif 0.7 < ratio < 1.4:
             kind = "square"
             sites = np.column_stack([columns, rows])
+        else:
+            # No array looks so: its places are wrong, the coordinates may still be right.
+            return cls.from_coordinates(coordinates)
         return _fitted(kind, sites.astype(np.int64), coordinates)
 
     @classmethod
@@ -277,10 +280,14 @@ def _nearest_distance(coordinates: Floats) -> float:
 
 def _fitted(kind: Kind, sites: Ints, coordinates: Floats) -> Lattice:
     """Lattice of known sites: fit origin and basis, refuse what does not lie on it."""
-    if np.unique(sites, axis=0).shape[0] != len(sites):
+    # One number per site: at HD size this is far quicker than unique rows.
+    low = sites.min(axis=0)
+    width = int(sites[:, 1].max() - low[1]) + 1
+    keys = np.sort((sites - low) @ np.array([width, 1]))
+    if (keys[1:] == keys[:-1]).any():
         return Lattice.none(coordinates)
     design = np.column_stack([sites, np.ones(len(sites))])
-    fit = np.linalg.lstsq(design, coordinates, rcond=None)[0]
+    fit = np.asarray(np.linalg.lstsq(design, coordinates, rcond=None)[0], dtype=np.float64)
     basis, origin = fit[:2], fit[2]
     pitch = float(np.sqrt(np.linalg.norm(basis[0]) * np.linalg.norm(basis[1])))
     away = np.linalg.norm(coordinates - design @ fit, axis=1)

@@ -77,9 +77,7 @@ def resolve_device(name: str) -> str:
     try:
         torch.device(wanted)
     except RuntimeError:
-        raise InputError(
-            f"{name!r} is no device.", f"Choose auto, {', '.join(present)}."
-        ) from None
+        raise InputError(f"{name!r} is no device.", f"Choose auto, {', '.join(present)}.") from None
     raise InputError(f"The device {name!r} is not there.", f"Choose auto, {', '.join(present)}.")
 
 

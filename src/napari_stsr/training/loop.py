@@ -7,10 +7,11 @@ needs saving.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -261,6 +262,14 @@ def batch_items(seed: int, stage: Stage, step: int) -> Tensor:
 @lru_cache(maxsize=2)
 def _epoch_order(seed: int, stage: str, epoch: int, items: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, _number(stage), 0, epoch]).permutation(items)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Draw initial weights as a function of seed and name; torch's global state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(f"{seed}:{name}".encode()))
+        yield
 
 
 def step_generator(seed: int, stage: str, step: int) -> np.random.Generator:

@@ -50,14 +50,14 @@ def test_equals_pyg_in_value_and_gradient(gathered: bool) -> None:
 def test_equal_scores_leave_the_prior_as_weights() -> None:
     left, right = torch.zeros(1, 3, 1, 2), torch.zeros(1, 1, 1, 2)
     prior = torch.tensor([2.0, 1.0, 1.0])
-    log_prior = torch.log(prior)[None, None]
+    log_prior = torch.log(prior)[None, None, :, None]
     _, weights = attend(left, right, torch.ones(1, 2), log_prior=log_prior)
     assert torch.allclose(weights.flatten(), prior / prior.sum())
 
 
 def test_a_missing_source_gets_nothing_and_no_source_gives_zeros() -> None:
     left, right = torch.randn(2, 3, 2, 4), torch.randn(2, 2, 2, 4)
-    log_prior = torch.zeros(2, 1, 3)
+    log_prior = torch.zeros(2, 1, 3, 1)
     log_prior[0, :, 1] = log_prior[1] = -torch.inf
     mixed, weights = attend(left, right, torch.ones(2, 4), log_prior=log_prior)
     assert (weights[0, :, 1] == 0).all()
@@ -73,3 +73,5 @@ def test_gradients_agree_with_finite_differences(targets: int) -> None:
     right = torch.randn(2, targets, 2, 4, dtype=torch.float64, requires_grad=True)
     att = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(attend, (left, right, att))
+    prior = torch.randn(1, targets, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: attend(left, right, att, log_prior=p), (prior,))

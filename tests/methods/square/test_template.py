@@ -23,7 +23,9 @@ def _lattice(kind: str, size: int = 15) -> Lattice:
     return Lattice(kind, 100.0, sites, np.zeros(2), basis)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("kind", "counts"), [("hex", (6, 18, 36, 60)), ("square", (8, 24, 48, 80))])
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("hex", (6, 18, 36, 60)), ("square", (8, 24, 48, 80))]
+)
 def test_rings_hold_the_expected_number_of_neighbours(kind: str, counts: tuple[int, ...]) -> None:
     assert tuple(len(ring_offsets(kind, rings)) for rings in (1, 2, 3, 4)) == counts
 

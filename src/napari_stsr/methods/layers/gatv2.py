@@ -69,12 +69,16 @@ class _Attention(torch.autograd.Function):
         by_out, by_weights = gradients
         by_left = torch.zeros_like(left) if index is not None else torch.empty_like(left)
         by_right, by_att = torch.empty_like(right), torch.zeros_like(att)
+        by_prior = torch.zeros_like(log_prior) if ctx.needs_input_grad[4] else None
         per_head = torch.block_diag(*att[:, :, None])
         heads, channels = att.shape
         for edges in _chunks(left, right, index, log_prior):
             at, weight, out = edges.at, weights[edges.at], by_out[edges.at]
             by_weight = by_weights[at] + _overlap(out, edges.left)
             by_score = weight * (by_weight - (weight * by_weight).sum(2, keepdim=True))
+            if by_prior is not None:
+                own = by_prior[at] if len(by_prior) == len(right) else by_prior
+                own += by_score.sum_to_size(own.shape)
             pairs = _pairs(edges)
             activated = functional.leaky_relu(pairs, ctx.slope)
             products = by_score.reshape(-1, heads).mT @ activated.reshape(-1, heads * channels)
@@ -88,7 +92,7 @@ class _Attention(torch.autograd.Function):
                 by_left[at] = by_source
             else:
                 by_left.index_add_(0, index[at].flatten(), by_source.flatten(0, 1))
-        return by_left, by_right, by_att, None, None, None
+        return by_left, by_right, by_att, None, by_prior, None
 
 
 def _chunks(
@@ -119,7 +123,7 @@ def _softmax(scores: Tensor, log_prior: Tensor | None) -> Tensor:
     """Softmax over sources; zeros where a target has none."""
     if log_prior is None:
         return torch.softmax(scores, dim=2)
-    scores = scores + log_prior.unsqueeze(-1)
+    scores = scores + log_prior
     top = scores.amax(dim=2, keepdim=True)
     weights = torch.exp(scores - top.masked_fill(top == -torch.inf, 0))
     return weights / weights.sum(dim=2, keepdim=True).clamp_min(1e-30)
@@ -174,8 +178,8 @@ def attend(
     att : (H, C) tensor
     index : (B, S) long tensor, optional
         Rows of `left` that are the sources of each batch item.
-    log_prior : (B or 1, T or 1, S) tensor, optional
-        log A_ij; -inf where there is no edge. Not differentiated.
+    log_prior : (B or 1, T or 1, S, H or 1) tensor, optional
+        log A_ij; -inf where there is no edge.
     slope : float
         Negative slope of the LeakyReLU.
 

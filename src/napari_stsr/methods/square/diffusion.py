@@ -27,6 +27,8 @@ class Surroundings:
     among_observed : (1, 1 + s, 1 + s) tensor
         Log prior weights.
     to_virtual : (b or 1, v, 1 + s + v) tensor
+    distance : (b or 1, v, 1 + s) tensor
+        From observed to virtual nodes, in pitches.
     """
 
     z: Tensor
@@ -37,6 +39,7 @@ class Surroundings:
     log_size: float
     among_observed: Tensor
     to_virtual: Tensor
+    distance: Tensor
 
 
 class Diffusion(nn.Module):
@@ -50,6 +53,9 @@ class Diffusion(nn.Module):
     latent, width, heads, layers : int
     typical_log_depth : float
         Depth where nothing is observed around.
+    prior : {"distance", "flat"}
+        "distance" adds −d²/2σ² to the logits of observed → virtual edges, σ learned per layer and
+        head, for parts and for whole locations apart; "flat" is the slides' prior alone.
     ablation : {"none", "virtual nodes", "vae", "attention"}
     """
 
@@ -62,6 +68,7 @@ class Diffusion(nn.Module):
         heads: int,
         layers: int,
         typical_log_depth: float,
+        prior: str = "distance",
         ablation: str = "none",
     ) -> None:
         super().__init__()
@@ -83,6 +90,10 @@ class Diffusion(nn.Module):
         self.virtual_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.correction = nn.Linear(width, latent)
         self.share = nn.Linear(width, 1)
+        # log σ for parts of a location (0) and whole ones (1).
+        self.log_reach = (
+            nn.Parameter(torch.zeros(layers, 2, heads)) if prior == "distance" else None
+        )
         for layer in (self.correction, self.share):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -99,7 +110,7 @@ class Diffusion(nn.Module):
         size = observed.new_tensor([around.log_size])
         virtual = self.virtual_in + self.size_in(size) + self.place(around.virtual)
         virtual = virtual.expand(batch, -1, -1)
-        missing = _log_mask(present)
+        missing = _log_mask(present)[..., None]
         weights: list[Tensor] = []
         if self.virtual_nodes:
             virtual = self._diffuse(observed, virtual, around, missing, weights)
@@ -122,13 +133,18 @@ class Diffusion(nn.Module):
         weights: list[Tensor],
     ) -> Tensor:
         count = observed.shape[1]
-        among = around.among_observed + missing
+        among = around.among_observed[..., None] + missing
         batch, places = virtual.shape[:2]
-        unmasked = missing.new_zeros(batch, 1, places)
-        prior = around.to_virtual + torch.cat([missing, unmasked], dim=-1)
+        unmasked = missing.new_zeros(batch, 1, places, 1)
+        prior = around.to_virtual[..., None] + torch.cat([missing, unmasked], dim=2)
         for number, layer in enumerate(self.virtual_layers):
-            seen, asking = self.observed_norms[number](observed), self.virtual_norms[number](virtual)
-            change, weight = layer(torch.cat([seen, asking], dim=1), asking, log_prior=prior)
+            seen, asking = (
+                self.observed_norms[number](observed),
+                self.virtual_norms[number](virtual),
+            )
+            falling = self._falling(number, around)
+            both = torch.cat([seen, asking], dim=1)
+            change, weight = layer(both, asking, log_prior=prior + falling)
             virtual = virtual + functional.silu(change)
             weights.append(_normalised(weight[:, :, :count]))
             if number < len(self.observed_layers):
@@ -136,11 +152,21 @@ class Diffusion(nn.Module):
                 observed = observed + functional.silu(change)
         return virtual
 
+    def _falling(self, layer: int, around: Surroundings) -> Tensor:
+        """−d²/2σ² on observed → virtual edges, 0 among virtual nodes: (b or 1, v, 1 + s + v, heads)."""
+        places = around.distance.shape[1]
+        if self.log_reach is None:
+            return around.distance.new_zeros(1, 1, 1, 1)
+        whole = int(around.log_size == 0)
+        inverse = torch.exp(-2 * self.log_reach[layer, whole])
+        falling = -0.5 * around.distance.unsqueeze(-1) ** 2 * inverse
+        return functional.pad(falling, (0, 0, 0, places))
+
     def _subsample(
         self, observed: Tensor, around: Surroundings, missing: Tensor, weights: list[Tensor]
     ) -> Tensor:
         """The ablation: each part takes the mean state of the centre and its two nearest."""
-        among = around.among_observed + missing
+        among = around.among_observed[..., None] + missing
         for number, layer in enumerate(self.observed_layers):
             seen = self.observed_norms[number](observed)
             change, _ = layer(seen, seen, log_prior=among)
@@ -151,9 +177,7 @@ class Diffusion(nn.Module):
         chosen = torch.zeros_like(away).scatter_(-1, nearest, 1.0) * around.present[:, None]
         mixing = chosen / chosen.sum(-1, keepdim=True).clamp_min(1)
         heads = self.virtual_layers[0].heads
-        weights.extend(
-            mixing.unsqueeze(-1).expand(-1, -1, -1, heads) for _ in self.virtual_layers
-        )
+        weights.extend(mixing.unsqueeze(-1).expand(-1, -1, -1, heads) for _ in self.virtual_layers)
         return mixing @ observed
 
 

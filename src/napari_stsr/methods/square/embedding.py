@@ -75,7 +75,10 @@ class Vae(nn.Module):
         with torch.no_grad():
             self.output.bias.copy_(torch.from_numpy(start))
             self.output.weight.mul_(0.3)
-        for name, used in (("log_size", likelihood != "poisson"), ("zero_logit", likelihood == "zinb")):
+        for name, used in (
+            ("log_size", likelihood != "poisson"),
+            ("zero_logit", likelihood == "zinb"),
+        ):
             start_at = 1.0 if name == "log_size" else -3.0
             value = nn.Parameter(torch.full((genes,), start_at)) if used else None
             self.register_parameter(name, value)
@@ -176,14 +179,36 @@ def decoded_log_likelihood(
     return log_likelihood(batch, log_mean, codec.log_size, codec.zero_logit)
 
 
-def embed(codec: Codec, nodes: Nodes, wanted: NDArray[np.bool_], chunk: int = 2048) -> Tensor:
-    """Embeddings of the wanted nodes, zeros elsewhere, (2n, latent) on the CPU."""
+def embed(
+    codec: Codec, nodes: Nodes, wanted: NDArray[np.bool_], replicates: int, chunk: int = 2048
+) -> tuple[Tensor, Tensor]:
+    """Embeddings and log depths of the wanted nodes, zeros elsewhere.
+
+    Parameters
+    ----------
+    codec : Codec
+    nodes : Nodes
+    wanted : (2n,) bool array
+    replicates : int
+        0 embeds blocks as they are; otherwise so many thinned copies of every block are embedded.
+
+    Returns
+    -------
+    z : (max(1, replicates), 2n, latent) tensor
+    log_depth : (max(1, replicates), 2n) tensor
+        Locations are the same in every replicate.
+    """
     device = codec.output.weight.device
-    out = torch.zeros(len(wanted), codec.latent)
+    z = torch.zeros(max(1, replicates), len(wanted), codec.latent)
+    log_depth = torch.zeros(z.shape[:2])
     numbers = np.flatnonzero(wanted)
     with torch.no_grad():
-        for start in range(0, len(numbers), chunk):
-            part = numbers[start : start + chunk]
-            counts = SparseBatch.of(nodes.rows(part), device).dense()
-            out[torch.from_numpy(part)] = codec.encode(counts).float().cpu()
-    return out
+        for replicate in range(len(z)):
+            for start in range(0, len(numbers), chunk):
+                part = numbers[start : start + chunk]
+                rows = nodes.thinned(part, replicate) if replicates else nodes.rows(part)
+                counts = SparseBatch.of(rows, device).dense()
+                at = torch.from_numpy(part)
+                z[replicate, at] = codec.encode(counts).float().cpu()
+                log_depth[replicate, at] = torch.log(counts.sum(1).clamp_min(1.0)).cpu()
+    return z, log_depth

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ class Learned:
         Column of the slide of every gene predicted.
     weight, bias : (g, h) and (g,) float32 arrays
         Output layer for the genes predicted; filled by `extend` for those not trained on.
-    norm_weight, norm_bias : arrays
-        Output layer of all genes trained on: the softmax runs over these.
+    trained_columns : (t,) int array
+        Columns of the slide the networks were trained on; the softmax runs over these.
     """
 
     name: str
@@ -60,8 +60,7 @@ class Learned:
     observed: Observed
     weight: Floats32
     bias: Floats32
-    norm_weight: Floats32 = field(repr=False)
-    norm_bias: Floats32 = field(repr=False)
+    trained_columns: Ints
 
     @classmethod
     def of(
@@ -101,8 +100,7 @@ class Learned:
             observed,
             weight,
             bias,
-            full,
-            full_bias,
+            learned_genes,
         )
 
     def extend(self, columns: Ints, weight: Tensor, bias: Tensor) -> None:

@@ -20,11 +20,12 @@ from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Counts, Division, Slide
 from napari_stsr.training import Progress, Run
 from napari_stsr.training.checkpoint import Checkpoints, identity
-from napari_stsr.training.loop import Stage, Trainer
+from napari_stsr.training.loop import Stage, Trainer, seeded
 
 Ints = NDArray[np.int64]
 _LOWER = "batch size, rings of context or variable genes"
 _MOST_VALIDATED = 384
+_REPLICATES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,6 @@ def fit_square(
 ) -> Generator[Progress, None, SquareFitted]:
     """Fit all stages; see `Square.fit`."""
     yield Progress("choosing genes", 0, 1, 0.0)
-    torch.manual_seed(run.seed)  # weights start the same; nothing later reads the global state
     wanted = np.arange(len(slide.genes)) if genes is None else genes
     learned_genes = variable_genes(slide.counts, params.variable_genes, genes)
     counts = slide.counts.genes(learned_genes)
@@ -92,12 +92,21 @@ def fit_square(
 
     codec = yield from _embedding(trainer, nodes, split, params, weights["embedding"])
     usable = nodes.usable()
-    z, log_depth = embed(codec, nodes, usable), nodes.log_depths()
-    observed = Observed(z, torch.from_numpy(log_depth), torch.from_numpy(usable))
-    typical = float(np.median(log_depth[: len(slide)]))
-    diffusion = Diffusion(
-        codec.latent, params.width, params.heads, params.layers, typical, params.ablation
-    )
+    thinned = params.depth == "thinned"
+    z, log_depth = embed(codec, nodes, usable, _REPLICATES if thinned else 0)
+    gain = float(np.log(len(division.cells))) if thinned else 0.0
+    observed = Observed(z, log_depth, torch.from_numpy(usable), gain)
+    typical = float(log_depth[0, : len(slide)].median())
+    with seeded(run.seed, "diffusion"):
+        diffusion = Diffusion(
+            codec.latent,
+            params.width,
+            params.heads,
+            params.layers,
+            typical,
+            params.prior,
+            params.ablation,
+        )
     learned = Learned.of(slide, wanted, codec, diffusion, observed, params, learned_genes)
     trainer.snapshot = lambda: None if run.preview is None else run.preview(SquareFitted(learned))
     yield from _graph(trainer, nodes, observed, split, slide, params, codec, diffusion, weights)
@@ -124,7 +133,8 @@ def _embedding(
     if params.ablation == "vae":
         return LogCodec(genes).to(trainer.device)
     frequency = (frequency + 0.5) / (frequency.sum() + 0.5 * genes)
-    vae = Vae(frequency, params.latent, params.hidden, params.likelihood)
+    with seeded(trainer.run.seed, "embedding"):
+        vae = Vae(frequency, params.latent, params.hidden, params.likelihood)
     items = np.concatenate([split.centres, split.anchors + nodes.locations])
     training = VaeTraining(vae, nodes, items, params.kl_weight, params.embedding_steps // 3)
     held = np.concatenate([split.held_centres, split.held_anchors + nodes.locations])
@@ -193,8 +203,8 @@ def _extension(
         return
     rows = np.flatnonzero(learned.observed.usable[: len(slide)].numpy())
     rows = _drawn(np.random.default_rng([trainer.run.seed, 9]), rows, 20_000)
-    hidden, log_norm = learned.states(learned.observed.z[rows])
-    offset = learned.observed.log_depth[rows] - torch.from_numpy(log_norm)
+    hidden, log_norm = learned.states(learned.observed.z[0, rows])
+    offset = learned.observed.log_depth[0, rows] - torch.from_numpy(log_norm)
     counts = Counts(slide.counts.rows[rows]).genes(further)
     extension = DecoderExtension(torch.from_numpy(hidden), offset, counts)
     stage = Stage(

@@ -33,17 +33,26 @@ class Observed:
 
     Attributes
     ----------
-    z : (2n, latent) tensor
-    log_depth : (2n,) tensor
+    z : (r, 2n, latent) tensor
+        Replicates differ in how blocks were thinned.
+    log_depth : (r, 2n) tensor
     usable : (2n,) bool tensor
+    log_gain : float
+        Log of a block's depth over that of its embedding: log k when thinned, else 0.
     """
 
     z: Tensor
     log_depth: Tensor
     usable: Tensor
+    log_gain: float
 
     def around(
-        self, tasks: Tasks, centre_prior: float, device: torch.device, dropped: Tensor | None = None
+        self,
+        tasks: Tasks,
+        centre_prior: float,
+        device: torch.device,
+        dropped: Tensor | None = None,
+        replicate: int = 0,
     ) -> Surroundings:
         """Build the network's view of some tasks; `dropped` hides the centres of some."""
         nodes = torch.from_numpy(np.column_stack([tasks.centre, tasks.context]))
@@ -52,16 +61,18 @@ class Observed:
             present[:, 0] &= ~dropped
         positions = np.concatenate([np.zeros((1, 2)), tasks.positions])
         among, virtual = log_adjacency(tasks.positions, tasks.virtual, centre_prior)
+        away = np.linalg.norm(tasks.virtual[:, :, None] - positions, axis=-1)
         # A missing node's state is never read; its row of the table just has to exist.
         return Surroundings(
-            self.z[nodes].to(device),
-            self.log_depth[nodes].to(device),
+            self.z[replicate, nodes].to(device),
+            self.log_depth[replicate, nodes].to(device),
             present.to(device),
             torch.from_numpy(positions.astype(np.float32)).to(device),
             torch.from_numpy(tasks.virtual.astype(np.float32)).to(device),
             tasks.log_size,
             torch.from_numpy(among).to(device),
             torch.from_numpy(virtual).to(device),
+            torch.from_numpy(away.astype(np.float32)).to(device),
         )
 
 
@@ -111,7 +122,10 @@ class GraphTraining(nn.Module):
         of_blocks = chosen[chosen < len(self.anchors)]
         of_locations = chosen[chosen >= len(self.anchors)] - len(self.anchors)
         drop = torch.from_numpy(generator.random(len(of_blocks)) < self.params.drop_centre)
-        return self._loss(self.anchors[of_blocks], self.centres[of_locations], symmetry, drop)
+        replicate = int(generator.integers(len(self.observed.z)))
+        return self._loss(
+            self.anchors[of_blocks], self.centres[of_locations], symmetry, drop, replicate
+        )
 
     def validation(self, anchors: Ints, centres: Ints, chunk: int = 128) -> float:
         """Loss of held-out blocks and locations, unturned, centres in place."""
@@ -123,24 +137,37 @@ class GraphTraining(nn.Module):
         return float(np.average(losses, weights=counts))
 
     def _loss(
-        self, anchors: Ints, centres: Ints, symmetry: Ints, dropped: Tensor | None
+        self,
+        anchors: Ints,
+        centres: Ints,
+        symmetry: Ints,
+        dropped: Tensor | None,
+        replicate: int = 0,
     ) -> Tensor:
         lattice, rings = self.lattice, self.params.rings
         parts = []
         if len(anchors):
             context = cast(Literal["superspots", "ring"], self.params.context)
             tasks = block_tasks(lattice, self.division, anchors, symmetry, rings, context)
-            parts.append(self._nll(tasks, dropped))
+            parts.append(self._nll(tasks, dropped, replicate, self.observed.log_gain))
         if len(centres):
-            parts.append(self._nll(location_tasks(lattice, centres, symmetry, rings), None))
+            parts.append(self._nll(location_tasks(lattice, centres, symmetry, rings)))
         # Each item counts once, a block by the mean over its parts.
         return torch.cat([part.mean(dim=1) for part in parts]).mean()
 
-    def _nll(self, tasks: Tasks, dropped: Tensor | None) -> Tensor:
+    def _nll(
+        self,
+        tasks: Tasks,
+        dropped: Tensor | None = None,
+        replicate: int = 0,
+        log_gain: float = 0.0,
+    ) -> Tensor:
         (codec,) = self._frozen
         device = self.diffusion.correction.weight.device
-        around = self.observed.around(tasks, self.params.centre_prior, device, dropped)
+        prior = self.params.centre_prior
+        around = self.observed.around(tasks, prior, device, dropped, replicate)
         z, log_depth, _ = self.diffusion(around)
+        log_depth = log_depth + log_gain
         batch = SparseBatch.of(self.nodes.rows(tasks.truth.ravel()), device)
         fit = decoded_log_likelihood(codec, z.flatten(0, 1), batch, log_depth.flatten())
         return -fit.view(tasks.truth.shape) / batch.columns

@@ -32,6 +32,26 @@ class Nodes:
         """Number of locations; blocks are numbered from here."""
         return int(self.counts.shape[0])
 
+    def thinned(self, nodes: Ints, seed: int) -> sparse.csr_matrix:
+        """Counts of some nodes, blocks thinned binomially to the depth of one cell.
+
+        A block of m measured cells keeps each molecule with probability 1/m. Counts that are no
+        whole numbers are scaled instead.
+        """
+        counts = self.rows(nodes)
+        pooled = nodes >= self.locations
+        keep = np.ones(len(nodes))
+        keep[pooled] = 1 / np.maximum(self.blocks.measured[nodes[pooled] - self.locations], 1)
+        keep = np.repeat(keep, np.diff(counts.indptr))
+        whole = np.rint(counts.data)
+        if np.array_equal(whole, counts.data):
+            drawn = np.random.default_rng([seed, int(nodes[0])]).binomial(whole.astype(int), keep)
+            counts.data = drawn.astype(np.float32)
+            counts.eliminate_zeros()
+        else:
+            counts.data = (counts.data * keep).astype(np.float32)
+        return counts
+
     def rows(self, nodes: Ints) -> sparse.csr_matrix:
         """Counts of some nodes; those of a block are the sums over its measured cells."""
         members = np.full((len(nodes), self.blocks.members.shape[1]), -1, dtype=np.int64)
@@ -46,14 +66,6 @@ class Nodes:
         )
         return pooling @ self.counts
 
-    def log_depths(self) -> NDArray[np.float32]:
-        """Log of the total of every node, blocks scaled to all their cells, shape (2n,)."""
-        depth = np.asarray(self.counts.sum(axis=1), dtype=np.float64).ravel()
-        there = self.blocks.members >= 0
-        sums = np.where(there, depth[self.blocks.members], 0).sum(axis=1)
-        sums *= there.shape[1] / np.maximum(there.sum(axis=1), 1)
-        return np.log(np.maximum(np.concatenate([depth, sums]), 1.0)).astype(np.float32)
-
     def usable(self) -> NDArray[np.bool_]:
         """Nodes that may serve as context: with counts, and blocks at least half measured."""
         depth = np.asarray(self.counts.sum(axis=1)).ravel()
@@ -62,9 +74,7 @@ class Nodes:
         return np.concatenate([depth > 0, half & (sums > 0)])
 
 
-def tissue_split(
-    coordinates: NDArray[np.float64], share: float, seed: int
-) -> NDArray[np.bool_]:
+def tissue_split(coordinates: NDArray[np.float64], share: float, seed: int) -> NDArray[np.bool_]:
     """Which locations are kept for validation: whole square tiles of tissue.
 
     About 40 tiles; tiles are drawn until `share` of the locations is reached.

@@ -77,6 +77,22 @@ class SquareParams(Params):
         high=100.0,
         advanced=True,
     )
+    prior: str = parameter(
+        "distance",
+        "Prior of distance",
+        "Whether the prior falls with distance, at a learned reach per head, or is the same for "
+        "all neighbours (flat, the slides' formula).",
+        choices=("distance", "flat"),
+        advanced=True,
+    )
+    depth: str = parameter(
+        "thinned",
+        "Depth of training blocks",
+        "Pooled blocks hold k times the molecules of a location. Thinned to one location's depth "
+        "they are as noisy as what the network will see; pooled keeps all (the slides' formula).",
+        choices=("thinned", "pooled"),
+        advanced=True,
+    )
     drop_centre: float = parameter(
         0.2,
         "Centre dropped",
@@ -165,6 +181,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent": 32,
         "width": 128,
         "symmetries": "mirror",
+        "prior": "flat",
+        "depth": "pooled",
         "embedding_steps": 6000,
         "graph_steps": 4000,
         "patience": 20,

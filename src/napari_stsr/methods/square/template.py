@@ -186,7 +186,9 @@ def location_tasks(lattice: Lattice, centres: Ints, symmetry: Ints, rings: int) 
     )
 
 
-def site_tasks(lattice: Lattice, sites: Ints, virtual: Floats, log_size: float, rings: int) -> Tasks:
+def site_tasks(
+    lattice: Lattice, sites: Ints, virtual: Floats, log_size: float, rings: int
+) -> Tasks:
     """Predict at places given as sites and canonical positions relative to them.
 
     Parameters
