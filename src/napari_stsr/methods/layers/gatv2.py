@@ -64,7 +64,7 @@ class _Attention(torch.autograd.Function):
         return out, weights
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         left, right, att, index, log_prior, weights = ctx.saved_tensors
         by_out, by_weights = gradients
         by_left = torch.zeros_like(left) if index is not None else torch.empty_like(left)
@@ -137,7 +137,8 @@ def _mixed(weights: Tensor, values: Tensor) -> Tensor:
     """
     _, _, heads, channels = values.shape
     if weights.shape[1] == 1 or weights.shape[2] == 1:
-        spread = (weights @ _spread(heads, channels, weights)).unflatten(-1, (heads, channels))
+        spread: Tensor = weights @ _spread(heads, channels, weights)
+        spread = spread.view(*weights.shape[:3], heads, channels)
         if weights.shape[2] == 1:
             return spread[:, :, 0].mul_(values)
         return spread[:, 0].mul_(values).sum(1, keepdim=True)
@@ -190,7 +191,7 @@ def attend(
     weights : (B, T, S, H) tensor
         α; sums to 1 over S, all 0 for a target without any source.
     """
-    mixed, weights = _Attention.apply(left, right, att, index, log_prior, slope)
+    mixed, weights = _Attention.apply(left, right, att, index, log_prior, slope)  # type: ignore[no-untyped-call]
     return mixed, weights
 
 

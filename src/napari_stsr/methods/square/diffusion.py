@@ -74,6 +74,7 @@ class Diffusion(nn.Module):
         super().__init__()
         width = heads * max(1, width // heads)
         channels, attentive = width // heads, ablation != "attention"
+        self.heads = heads
         self.virtual_nodes = ablation != "virtual nodes"
         self.observed_in = nn.Linear(latent + 1, width)
         self.place = nn.Sequential(nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width))
@@ -153,7 +154,10 @@ class Diffusion(nn.Module):
         return virtual
 
     def _falling(self, layer: int, around: Surroundings) -> Tensor:
-        """−d²/2σ² on observed → virtual edges, 0 among virtual nodes: (b or 1, v, 1 + s + v, heads)."""
+        """−d²/2σ² on observed → virtual edges, 0 among virtual nodes.
+
+        Shape (b or 1, v, 1 + s + v, heads), or one that broadcasts to it.
+        """
         places = around.distance.shape[1]
         if self.log_reach is None:
             return around.distance.new_zeros(1, 1, 1, 1)
@@ -176,8 +180,9 @@ class Diffusion(nn.Module):
         nearest = away.topk(min(3, away.shape[-1]), dim=-1, largest=False).indices
         chosen = torch.zeros_like(away).scatter_(-1, nearest, 1.0) * around.present[:, None]
         mixing = chosen / chosen.sum(-1, keepdim=True).clamp_min(1)
-        heads = self.virtual_layers[0].heads
-        weights.extend(mixing.unsqueeze(-1).expand(-1, -1, -1, heads) for _ in self.virtual_layers)
+        weights.extend(
+            mixing.unsqueeze(-1).expand(-1, -1, -1, self.heads) for _ in self.virtual_layers
+        )
         return mixing @ observed
 
 

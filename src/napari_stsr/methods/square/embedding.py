@@ -6,8 +6,6 @@ trained on locations and on blocks of locations alike.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,23 +16,6 @@ from napari_stsr.methods.layers.likelihood import SparseBatch, log_likelihood
 from napari_stsr.methods.square.nodes import Nodes
 
 _SCALE = 1e4
-
-
-class Codec(Protocol):
-    """Maps counts to embeddings, embeddings to the states of a linear decoder."""
-
-    latent: int
-    output: nn.Linear
-    log_size: Tensor | None
-    zero_logit: Tensor | None
-
-    def encode(self, counts: Tensor) -> Tensor:
-        """Embedding of dense counts (b, g) → (b, latent)."""
-        ...
-
-    def hidden(self, z: Tensor) -> Tensor:
-        """State that the output layer turns into logits, (…, latent) → (…, h)."""
-        ...
 
 
 def normalised(counts: Tensor) -> Tensor:
@@ -119,6 +100,10 @@ class LogCodec(nn.Module):
     def hidden(self, z: Tensor) -> Tensor:
         """Log composition, up to a constant."""
         return torch.log(torch.expm1(z.clamp(0.0, 12.0)) + 0.05)
+
+
+# Maps counts to embeddings, and embeddings to the hidden states of a linear decoder.
+Codec = Vae | LogCodec
 
 
 class VaeTraining(nn.Module):

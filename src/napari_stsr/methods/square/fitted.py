@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,112 +12,19 @@ from scipy import sparse
 from torch import Tensor
 
 from napari_stsr.errors import InputError
-from napari_stsr.files import written_aside
 from napari_stsr.methods.base import Fitted
-from napari_stsr.methods.square.diffusion import Diffusion
-from napari_stsr.methods.square.embedding import Codec
-from napari_stsr.methods.square.graph_training import Observed
-from napari_stsr.methods.square.params import SquareParams
+from napari_stsr.methods.square.learned import Learned
+from napari_stsr.methods.square.saved import write_learned
 from napari_stsr.methods.square.template import Tasks, canonical, site_tasks
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
-from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide, Targets
+from napari_stsr.slides import Targets
 from napari_stsr.training import Run
 
 Ints = NDArray[np.int64]
 Floats32 = NDArray[np.float32]
 # Above this many edges only the mean attention is kept: 8 bytes an edge, layer and head.
 _MOST_EDGES = 20_000_000
-
-
-@dataclass(eq=False)
-class Learned:
-    """All that prediction needs: networks, embeddings of the slide, and its measured counts.
-
-    Attributes
-    ----------
-    gene_columns : (g,) int array
-        Column of the slide of every gene predicted.
-    weight, bias : (g, h) and (g,) float32 arrays
-        Output layer for the genes predicted; filled by `extend` for those not trained on.
-    trained_columns : (t,) int array
-        Columns of the slide the networks were trained on; the softmax runs over these.
-    """
-
-    name: str
-    genes: Genes
-    gene_columns: Ints
-    measured: Counts
-    lattice: Lattice
-    coordinates: NDArray[np.float64]
-    barcodes: NDArray[np.str_]
-    diameter_um: float
-    scale: PixelScale
-    params: SquareParams
-    codec: Codec
-    diffusion: Diffusion
-    observed: Observed
-    weight: Floats32
-    bias: Floats32
-    trained_columns: Ints
-
-    @classmethod
-    def of(
-        cls,
-        slide: Slide,
-        wanted: Ints,
-        codec: Codec,
-        diffusion: Diffusion,
-        observed: Observed,
-        params: SquareParams,
-        learned_genes: Ints,
-    ) -> Learned:
-        """Collect what a fit on `slide` leaves behind."""
-        every = len(wanted) == len(slide.genes) and (np.diff(wanted) == 1).all()
-        measured = slide.counts if every else Counts(slide.counts.genes(wanted))
-        full = codec.output.weight.detach().cpu().numpy()
-        full_bias = codec.output.bias.detach().cpu().numpy()
-        place = np.full(len(slide.genes), -1, dtype=np.int64)
-        place[learned_genes] = np.arange(len(learned_genes))
-        known = place[wanted] >= 0
-        weight = np.zeros((len(wanted), full.shape[1]), dtype=np.float32)
-        bias = np.full(len(wanted), -30.0, dtype=np.float32)
-        weight[known], bias[known] = full[place[wanted][known]], full_bias[place[wanted][known]]
-        return cls(
-            slide.name,
-            slide.genes.take(wanted),
-            wanted,
-            measured,
-            slide.lattice,
-            slide.coordinates,
-            slide.barcodes,
-            slide.diameter_um,
-            slide.scale,
-            params,
-            codec,
-            diffusion,
-            observed,
-            weight,
-            bias,
-            learned_genes,
-        )
-
-    def extend(self, columns: Ints, weight: Tensor, bias: Tensor) -> None:
-        """Set the output layer of genes of the slide that no network was trained on."""
-        order = np.argsort(self.gene_columns)
-        at = order[np.searchsorted(self.gene_columns, columns, sorter=order)]
-        self.weight[at], self.bias[at] = weight.numpy(), bias.numpy()
-
-    def states(self, z: Tensor, chunk: int = 8192) -> tuple[Floats32, Floats32]:
-        """Hidden decoder states (m, h) and log softmax denominators (m,) of embeddings."""
-        device = self.codec.output.weight.device
-        hidden, norm = [], []
-        with torch.no_grad():
-            for part in z.split(chunk):
-                state = self.codec.hidden(part.to(device))
-                norm.append(torch.logsumexp(self.codec.output(state), dim=-1).cpu().numpy())
-                hidden.append(state.cpu().numpy())
-        return np.concatenate(hidden), np.concatenate(norm)
 
 
 class SquareFitted(Fitted):
@@ -260,27 +166,7 @@ class SquareFitted(Fitted):
 
     def save(self, path: Path) -> None:
         """Write networks, embeddings and measured counts, complete or not at all."""
-        with written_aside(Path(path)) as aside:
-            torch.save(self.learned, aside)
-
-
-def load_square(path: Path) -> SquareFitted:
-    """Read what `SquareFitted.save` wrote.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or no saved Square.
-    """
-    try:
-        learned = torch.load(path, map_location="cpu", weights_only=False)
-    except FileNotFoundError:
-        raise InputError(f"There is no model {str(path)!r}.") from None
-    except Exception as error:
-        raise InputError(f"{str(path)!r} is no saved Square: {error}.") from error
-    if not isinstance(learned, Learned) or len(fields(learned)) != len(fields(Learned)):
-        raise InputError(f"{str(path)!r} is no saved Square of this version.", "Fit it again.")
-    return SquareFitted(learned)
+        write_learned(Path(path), self.learned)
 
 
 def _part(tasks: Tasks, rows: slice) -> Tasks:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
-from napari_stsr.methods.square.fitted import Learned, SquareFitted
+from napari_stsr.methods.square.fitted import SquareFitted
 from napari_stsr.methods.square.graph_training import DecoderExtension, GraphTraining, Observed
+from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.template import blocks

@@ -92,6 +92,7 @@ class Square(Method):
 
     def load(self, path: Path) -> Fitted:
         """Read a saved Square."""
-        from napari_stsr.methods.square.fitted import load_square
+        from napari_stsr.methods.square.fitted import SquareFitted
+        from napari_stsr.methods.square.saved import read_learned
 
-        return load_square(path)
+        return SquareFitted(read_learned(path))

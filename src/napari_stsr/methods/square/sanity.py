@@ -16,7 +16,8 @@ from scipy.stats import spearmanr
 
 from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.square.embedding import decoded_log_likelihood
-from napari_stsr.methods.square.fitted import Learned, SquareFitted
+from napari_stsr.methods.square.fitted import SquareFitted
+from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.nodes import Nodes
 from napari_stsr.methods.square.template import Tasks, block_tasks, blocks
 from napari_stsr.slides import Slide

@@ -52,7 +52,9 @@ def ring_offsets(kind: str, rings: int) -> Ints:
     if kind == "hex":
         sites = sites[np.abs(sites.sum(axis=1)) <= rings]
     away = np.linalg.norm(sites @ _FRAME[kind], axis=1)
-    return np.asarray(sites[np.lexsort((sites[:, 1], sites[:, 0], away.round(9)))])
+    order = np.lexsort((sites[:, 1], sites[:, 0], away.round(9)))
+    ordered: Ints = sites[order]
+    return ordered
 
 
 def canonical(kind: str, steps: NDArray[np.generic]) -> Floats:
