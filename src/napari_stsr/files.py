@@ -55,8 +55,10 @@ def _replace(aside: Path, path: Path) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        return
+    # Not there, or its folder is no folder: nothing is left behind either way.
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def cache_folder() -> Path:

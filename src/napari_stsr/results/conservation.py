@@ -91,9 +91,7 @@ class WholeExpression:
         return SelectedExpression(self, np.arange(self.shape[0])[targets])
 
 
-def largest_remainder(
-    groups: NDArray[np.float64], total: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def largest_remainder(groups: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.int64]:
     """Round each row to whole numbers that sum to its total: floors, then largest remainders."""
     floors = np.floor(groups + 1e-6).astype(np.int64)
     missing = total - floors.sum(axis=1)

@@ -46,7 +46,8 @@ class StoredExpression:
     def columns(self, genes: NDArray[np.int64]) -> Floats32:
         """Values of the given gene columns, dense."""
         part = self.values[:, genes]
-        return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=np.float32)
+        dense = part if isinstance(part, np.ndarray) else part.toarray()
+        return np.asarray(dense, dtype=np.float32)
 
     def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> StoredExpression:
         """Return some targets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import traceback
@@ -13,6 +14,8 @@ from napari_stsr.results import Enhancement
 from napari_stsr.session.plan import Plan
 from napari_stsr.slides import Slide
 from napari_stsr.training import Progress, Run
+
+_log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
 
@@ -47,6 +50,8 @@ class Job:
         self.slide, self.plan, self.run = slide, plan, run
         self._changed = changed
         self._ended = threading.Event()
+        # Starting and cancelling a queued job exclude each other.
+        self._turn = threading.Lock()
         self.state: State = "queued"
         self.progress: Progress | None = None
         self.history: list[Progress] = []
@@ -66,6 +71,8 @@ class Job:
             return ""
         if isinstance(self.error, StsrError):
             return str(self.error)
+        if isinstance(self.error, MemoryError):
+            return "The memory ran out. Choose fewer genes, a smaller region or a smaller preset."
         return f"{type(self.error).__name__}: {self.error}"
 
     def pause(self) -> None:
@@ -82,8 +89,12 @@ class Job:
 
     def cancel(self) -> None:
         """Stop at the next step."""
-        self.run.cancel.cancel()
-        if self.state == "queued":
+        with self._turn:
+            self.run.cancel.cancel()
+            waiting = self.state == "queued"
+            if waiting:
+                self.state = "cancelled"
+        if waiting:
             self._end("cancelled")
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -92,10 +103,12 @@ class Job:
 
     def work(self) -> None:
         """Do the job in the calling thread; every outcome lands in `state`, nothing is raised."""
-        if self.ended:
-            return
+        with self._turn:
+            if self.state != "queued":
+                return
+            self.state = "paused" if self.run.cancel.paused else "running"
         try:
-            self._become("running")
+            self._notify()
             enhancing = self.plan.enhancing(self.slide, self.run)
             while True:
                 try:
@@ -126,8 +139,12 @@ class Job:
         self._notify()
 
     def _notify(self) -> None:
-        if self._changed is not None:
+        if self._changed is None:
+            return
+        try:
             self._changed(self)
+        except Exception:  # whoever listens must not break the run, nor the jobs behind it
+            _log.exception("A listener failed while a job was %s.", self.state)
 
 
 class JobQueue:

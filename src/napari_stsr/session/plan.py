@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from shapely.geometry import MultiPolygon
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods import Estimate, Params, get_method
 from napari_stsr.results import Enhancement
 from napari_stsr.session.provenance import provenance
+from napari_stsr.session.recipe import command_recipe, python_recipe
 from napari_stsr.slides import Region, Slide, Targets
 from napari_stsr.training import Progress, Run
 
@@ -110,6 +113,23 @@ class Plan:
             result, name=name, in_tissue=in_tissue, supported=supported, provenance=record
         )
 
+    def as_python(self, slide_path: str, **more: Any) -> str:
+        """Return the lines of Python that do the same; see `napari_stsr.session.recipe`."""
+        return python_recipe(self, slide_path, **more)
+
+    def as_command(self, slide_path: str, output: str, **more: Any) -> str:
+        """Return the command that does the same; see `napari_stsr.session.recipe`."""
+        return command_recipe(self, slide_path, output, **more)
+
+
+def united(regions: Sequence[Region]) -> Region:
+    """Return several regions as one, so that they are learned together and share one result."""
+    if len(regions) == 1:
+        return regions[0]
+    name = " + ".join(region.name for region in regions)
+    outline = shapely.union_all([region.outline for region in regions])
+    return Region(name, cast("MultiPolygon", outline))
+
 
 def support(slide: Slide, targets: Targets) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which targets lie in tissue, and which within one pitch of a measured location.
@@ -117,7 +137,8 @@ def support(slide: Slide, targets: Targets) -> tuple[NDArray[np.bool_], NDArray[
     Returns
     -------
     in_tissue : (m,) bool array
-        The nearest measured location is in tissue and its cell, 0.6 pitch wide, holds the target.
+        The nearest measured location is in tissue and within 0.75 pitch: a corner of a square
+        cell is 0.71 pitch from its centre.
     supported : (m,) bool array
         A measured location lies within one pitch.
     """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from shapely.geometry import mapping
 
 from napari_stsr import __version__
 from napari_stsr.methods import Params
@@ -20,7 +23,7 @@ _PACKAGES = ("numpy", "scipy", "torch")
 
 def provenance(slide: Slide, plan: Plan, params: Params, run: Run) -> dict[str, Any]:
     """Record of one enhancement, JSON-ready."""
-    return {
+    record = {
         "kind": "predicted",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "slide": {
@@ -40,13 +43,19 @@ def provenance(slide: Slide, plan: Plan, params: Params, run: Run) -> dict[str, 
         "run": run.described(),
         "versions": _versions(),
     }
+    # Through JSON once, so that a record read back from a file equals the one in memory.
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return plain
 
 
 def _targets(plan: Plan) -> dict[str, Any]:
     region = None
     if plan.region is not None:
-        rings = [ring.tolist() for ring in plan.region.rings()]
-        region = {"name": plan.region.name, "rings_um": rings, "halo_pitches": plan.halo_pitches}
+        region = {
+            "name": plan.region.name,
+            "geometry_um": mapping(plan.region.outline),
+            "halo_pitches": plan.halo_pitches,
+        }
     return {
         "subspots": plan.subspots,
         "grid_um": plan.grid_um,

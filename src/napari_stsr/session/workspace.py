@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from napari_stsr.errors import InputError
 from napari_stsr.results import Enhancement
 from napari_stsr.session.job import Job, JobQueue
 from napari_stsr.session.plan import Plan
@@ -34,10 +35,10 @@ class Workspace:
         Raises
         ------
         InputError
-            When the plan cannot work on this slide: told at the door, before anything is queued.
+            When no slide is open or the plan cannot work on it: told before anything is queued.
         """
         if self.slide is None:
-            raise RuntimeError("No slide is open.")
+            raise InputError("No slide is open.", "Open one first.")
         plan.prepare(self.slide)
 
         def keep(job: Job) -> None:

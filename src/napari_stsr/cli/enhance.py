@@ -1,0 +1,119 @@
+"""``napari-stsr enhance``: learn from a slide, predict, write the result."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from napari_stsr.cli.info import opened
+from napari_stsr.cli.progress import shown
+from napari_stsr.errors import InputError, RunError
+from napari_stsr.results import Enhancement
+from napari_stsr.results.writers import check_export, export, format_of
+from napari_stsr.session import Plan, united
+from napari_stsr.slides import Slide, read_regions, read_targets
+from napari_stsr.training import Run
+
+
+def run(options: argparse.Namespace) -> None:
+    """Enhance a slide as the options say."""
+    format_of(options.output)
+    chosen = run_of(options)
+    slide = opened(options)
+    plan = plan_of(options, slide)
+    print(slide, file=sys.stderr)
+    _, targets = plan.prepare(slide)
+    columns = plan.columns(slide)
+    genes = len(slide.genes) if columns is None else len(columns)
+    check_export(options.output, len(targets), genes)
+    _check_writable(Path(options.output))
+    estimate = plan.estimate(slide)
+    print(f"{len(targets):,} targets × {genes:,} genes: {estimate}", file=sys.stderr)
+    with options.stopping.gently(chosen.cancel):
+        result = shown(plan.enhancing(slide, chosen))
+    export(result, options.output, slide=slide)
+    print(told(result, options.output))
+
+
+def told(result: Enhancement, output: str | Path) -> str:
+    """Return a line about a result that was written."""
+    far = int((~result.supported).sum())
+    flagged = f"; {far:,} of them farther than a pitch from any measurement" if far else ""
+    return (
+        f"Wrote {output}: predicted expression of {len(result.genes):,} genes at "
+        f"{len(result):,} targets{flagged}"
+    )
+
+
+def plan_of(options: argparse.Namespace, slide: Slide) -> Plan:
+    """Return the plan an argument line describes.
+
+    Raises
+    ------
+    InputError
+        When a file it names cannot be used, or a parameter has no value.
+    """
+    region = at = None
+    if options.region is not None:
+        region = united(read_regions(options.region, slide.scale.um_per_px))
+    if options.at is not None:
+        at = read_targets(options.at, slide.scale.um_per_px, slide.diameter_um)
+    return Plan(
+        options.method,
+        options.preset,
+        _values(options.set),
+        None if options.genes is None else _genes(options.genes),
+        options.subspots,
+        options.grid_um,
+        at,
+        region,
+        options.halo,
+    )
+
+
+def run_of(options: argparse.Namespace) -> Run:
+    """Return the run an argument line describes."""
+    folder = None if options.resume is None else Path(options.resume)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"--resume {options.resume!r} is a file.", "Name a folder.")
+    return Run(
+        seed=options.seed, device=options.device, precision=options.precision, checkpoints=folder
+    )
+
+
+def _values(settings: list[str]) -> dict[str, str]:
+    values = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key.strip() and equals):
+            raise InputError(f"--set {setting!r} names no value.", "Write --set key=value.")
+        values[key.strip()] = value.strip()
+    return values
+
+
+def _genes(named: str) -> tuple[str, ...]:
+    """Genes of a list ``A,B,C``, or of a file of them, one a line or separated otherwise."""
+    try:
+        text = Path(named).read_text(encoding="utf-8") if Path(named).is_file() else named
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The gene list {named!r} cannot be read: {error}.") from None
+    genes = tuple(dict.fromkeys(filter(None, re.split(r"[,;\s]+", text))))
+    if not genes:
+        raise InputError(f"--genes {named!r} names no gene.", "Give A,B,C or a file of names.")
+    return genes
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse before the fit what could not be written after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"Cannot write into {str(path.parent)!r}: {error.strerror or error}.",
+            "Choose another place for --output.",
+        ) from error

@@ -1,0 +1,101 @@
+"""The words of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from napari_stsr import __version__
+from napari_stsr.cli import demo, enhance, info, methods, view
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells what is wrong in one line, and gathers long help only when asked."""
+
+    more: Callable[[], str] | None = None
+
+    def error(self, message: str) -> NoReturn:
+        print(f"Error: {message}. See {self.prog} --help.", file=sys.stderr)
+        sys.exit(2)
+
+    def format_help(self) -> str:
+        if self.more is not None:
+            self.epilog = self.more()
+        return super().format_help()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of ``napari-stsr``."""
+    common = _Parser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    opening = _Parser(add_help=False)
+    opening.add_argument("path", metavar="PATH", help="slide: a folder or an h5ad file")
+    opening.add_argument("--image", metavar="FILE", help="histology, full resolution")
+    opening.add_argument("--bin-um", type=float, metavar="S", help="bin size of a Visium HD slide")
+    opening.add_argument("--um-per-px", type=float, metavar="S", help="size of a full-res pixel")
+
+    top = _Parser(
+        prog="napari-stsr", description="Spatial super-resolution of Visium and Visium HD slides."
+    )
+    top.add_argument("--version", action="version", version=f"napari-stsr {__version__}")
+    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    one = verbs.add_parser("info", parents=[opening, common], help="say what a slide holds")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one.set_defaults(verb=info.run)
+
+    one = verbs.add_parser("methods", parents=[common], help="list the methods")
+    one.add_argument("--json", action="store_true", help="for programs, with all parameters")
+    one.set_defaults(verb=methods.run)
+
+    one = verbs.add_parser(
+        "enhance",
+        parents=[opening, common],
+        help="learn from a slide and predict between its locations",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.more = methods.described
+    _add_enhance(one)
+
+    one = verbs.add_parser("view", parents=[common], help="open a slide in napari")
+    one.add_argument("path", metavar="PATH", help="slide: a folder or an h5ad file")
+    one.add_argument("result", metavar="RESULT", nargs="?", help="its enhancement: h5ad or zarr")
+    one.set_defaults(verb=view.run)
+
+    one = verbs.add_parser("demo", parents=[common], help="try it on a simulated slide")
+    one.add_argument("--no-window", action="store_true", help="write files instead")
+    one.add_argument(
+        "--output", metavar="DIR", default="napari-stsr-demo", help="folder (default: %(default)s)"
+    )
+    one.add_argument("--seed", type=int, default=0, metavar="N")
+    one.set_defaults(verb=demo.run)
+    return top
+
+
+def _add_enhance(one: argparse.ArgumentParser) -> None:
+    how = one.add_argument_group("how")
+    how.add_argument("--method", default="square", metavar="M", help="default: %(default)s")
+    how.add_argument("--preset", default="auto", metavar="P", help="fast, paper or auto (default)")
+    how.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter; repeatable"
+    )
+    how.add_argument("--genes", metavar="FILE|A,B,C", help="ids or symbols to predict (all)")
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    how.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps")
+    how.add_argument("--precision", default="auto", choices=("auto", "32", "bf16", "16"))
+    how.add_argument("--resume", metavar="DIR", help="keep checkpoints here and go on from them")
+    where = one.add_argument_group("where")
+    places = where.add_mutually_exclusive_group()
+    places.add_argument("--subspots", type=int, metavar="K", help="split every location into K")
+    places.add_argument("--grid-um", type=float, metavar="S", help="square grid of this step")
+    places.add_argument("--at", metavar="TARGETS.csv", help="target_id,x,y[,diameter] (px)")
+    where.add_argument("--region", metavar="ROI.geojson", help="only inside these polygons")
+    where.add_argument(
+        "--halo", type=float, default=2.0, metavar="PITCHES", help="learn from this far around"
+    )
+    one.add_argument(
+        "--output", required=True, metavar="OUT", help="OUT.h5ad, .zarr, .csv or .ome.tif"
+    )
+    one.set_defaults(verb=enhance.run)
