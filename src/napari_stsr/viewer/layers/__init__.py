@@ -1,1 +1,1 @@
-"""."""
+"""Data → layers, in µm, for napari; no widgets here."""

@@ -1,1 +1,1 @@
-"""."""
+"""The panels: thin Qt widgets over the desk; no science."""

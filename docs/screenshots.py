@@ -1,0 +1,143 @@
+"""Take the pictures of the user guide from the real window, driven as a user would.
+
+Run under a virtual screen, with the real slides in NAPARI_STSR_DATA:
+
+    xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX" python docs/screenshots.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import QSettings, Qt
+from qtpy.QtTest import QTest
+
+from napari_stsr.viewer.launch import build_layout
+
+PICTURES = Path(__file__).parent / "images"
+DATA = Path(
+    os.environ.get("NAPARI_STSR_DATA", Path(__file__).parents[1].parent / "shared" / "data")
+)
+
+
+class Driver:
+    """A window and the few things a user does with it."""
+
+    def __init__(self) -> None:
+        self.viewer = napari.Viewer(title="Super-resolution")
+        panels = build_layout(self.viewer)
+        self.slide, self.enhance, self.explore = panels.values()
+        self.desk = self.slide.desk
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+        """Let the window live until the condition holds and everything is drawn."""
+        for _ in range(int(seconds * 20)):
+            if condition():
+                break
+            QTest.qWait(50)
+        else:
+            raise TimeoutError("The window did not get there.")
+        QTest.qWait(700)
+
+    def open(self, path: Path, image: Path | None = None) -> None:
+        """Open a slide."""
+        self.slide.open(str(path), None if image is None else str(image))
+        self.wait(lambda: not self.desk.busy and self.desk.slide is not None)
+        self.desk.scene.look_at(self.desk.slide)
+
+    def show_gene(self, gene: str, kind: str) -> None:
+        """Type a gene, press Enter, choose what to see."""
+        self.explore.finder.field.setText(gene)
+        QTest.keyClick(self.explore.finder.field, Qt.Key.Key_Return)
+        self.explore.show_kind(kind)
+        self.wait(
+            lambda: any(
+                layer.visible and layer.name.startswith(f"{gene} ") for layer in self.viewer.layers
+            )
+        )
+
+    def start(self, preset: str) -> Any:
+        """Choose a preset and press Run."""
+        presets = self.enhance.card.preset_choice
+        presets.setCurrentIndex(presets.findData(preset))
+        self.enhance.runs.run_button.click()
+        self.wait(lambda: self.enhance.runs.list.count() > 0)
+        return self.enhance.runs.current
+
+    def picture(self, name: str) -> None:
+        """Save the whole window."""
+        QTest.qWait(300)
+        PICTURES.mkdir(exist_ok=True)
+        self.viewer.screenshot(str(PICTURES / f"{name}.png"), canvas_only=False, flash=False)
+        print(name, flush=True)
+
+
+def tumour(preset: str) -> None:
+    """Breast tumour: open, train, ERBB2 measured and enhanced, attention, an ROI."""
+    window = Driver()
+    folder = DATA / "her2st_C2"
+    window.open(folder / "spaceranger_like", folder / "original" / "5714_HE_BT_C2.jpg")
+    window.show_gene("ERBB2", "measured")
+    window.picture("slide")
+    job = window.start(preset)
+    window.wait(lambda: job.ended or _in_the_middle(job), 600)
+    window.picture("training")
+    window.wait(lambda: job.ended, 900)
+    if job.state != "done":
+        raise RuntimeError(job.message)
+    window.show_gene("ERBB2", "enhanced")
+    window.picture("enhanced")
+    window.explore.show_kind("difference")
+    window.picture("difference")
+    window.explore.show_kind("enhanced")
+    middle = np.median(window.desk.slide.coordinates, axis=0)
+    window.desk.picked.emit(window.desk.scene.readout.target_at(middle))
+    window.viewer.scene.camera.center = (0.0, middle[1], middle[0])
+    window.viewer.scene.camera.zoom *= 2.5
+    window.picture("attention")
+    window.explore.show_kind("attention")
+    window.desk.scene.look_at(window.desk.slide)
+    window.picture("attention-map")
+    x, y = middle
+    rois = window.desk.draw_region()
+    rois.add_polygons([[y - 900, x - 200], [y - 900, x + 900], [y + 700, x + 700], [y + 500, x]])
+    window.explore.show_kind("enhanced")
+    window.picture("roi")
+    window.viewer.close()
+
+
+def cortex(preset: str) -> None:
+    """Cortex: the layers of MBP and PCP4, measured and enhanced."""
+    window = Driver()
+    window.open(DATA / "dlpfc_151673")
+    job = window.start(preset)
+    window.wait(lambda: job.ended, 1500)
+    if job.state != "done":
+        raise RuntimeError(job.message)
+    for gene in ("MBP", "PCP4"):
+        for kind in ("measured", "enhanced"):
+            window.show_gene(gene, kind)
+            window.picture(f"{gene.lower()}-{kind}")
+    window.viewer.close()
+
+
+def _in_the_middle(job: Any) -> bool:
+    return job.progress is not None and job.progress.fraction > 0.6
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenes", nargs="*", choices=["tumour", "cortex"])
+    parser.add_argument("--preset", default="fast")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as kept:
+        QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, kept)
+        for scene in given.scenes or ["tumour", "cortex"]:
+            {"tumour": tumour, "cortex": cortex}[scene](given.preset)

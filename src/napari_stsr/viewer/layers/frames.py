@@ -1,0 +1,254 @@
+"""What the data layers show for one gene: values painted and contrast chosen, in any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.types import LayerDataTuple
+from napari.utils.colormaps import Colormap
+from numpy.typing import NDArray
+
+from napari_stsr.results import Enhancement
+from napari_stsr.slides import Slide
+from napari_stsr.viewer.layers import attention
+from napari_stsr.viewer.layers.difference import Bearing
+from napari_stsr.viewer.layers.look import (
+    ENHANCED_COLORMAP,
+    MEASURED_COLORMAP,
+    OURS,
+    Percentiles,
+    clear_low,
+    clear_middle,
+)
+from napari_stsr.viewer.layers.places import Limits, Places, places_of_slide, places_of_targets
+
+Kind = Literal["measured", "enhanced", "difference", "attention"]
+MapName = Literal["own share", "one-sidedness"]
+TOTAL = "Total counts"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One layer's next picture.
+
+    Attributes
+    ----------
+    kind : str
+        ``"measured"``, ``"enhanced"``, ``"difference"`` or ``"attention"``.
+    name : str
+        For the layer list; says measured or enhanced.
+    values : float32 array
+        One value a place.
+    painted : float32 array
+        The same as the layer holds it.
+    """
+
+    kind: Kind
+    name: str
+    places: Places
+    values: NDArray[np.float32]
+    painted: NDArray[np.float32]
+    limits: Limits
+    colormap: Colormap
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def layer_data(self, **attributes: Any) -> LayerDataTuple:
+        """Describe a new layer that shows this frame."""
+        about = {"metadata": {OURS: {"kind": self.kind, **self.metadata}}, "opacity": 0.8}
+        return self.places.layer_data(
+            self.painted, self.limits, self.colormap, name=self.name, **about, **attributes
+        )
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Which summary of attention is mapped, of which layer and head (None: the mean of all)."""
+
+    name: MapName = "own share"
+    layer: int | None = None
+    head: int | None = None
+
+    def values(self, result: Enhancement) -> NDArray[np.float32]:
+        """One value a target, 0 … 1."""
+        compute = attention.own_share if self.name == "own share" else attention.pull
+        return compute(result, self.layer, self.head)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is to be seen: a gene of a slide and of a result, and how.
+
+    Parameters
+    ----------
+    slide : Slide
+    result : Enhancement, optional
+    gene : str, optional
+        Gene id; the total counts without one.
+    contrast : Percentiles
+    shared : bool
+        Measured and enhanced use one contrast: the same colour is the same count per area.
+    attention : AttentionMap, optional
+    """
+
+    slide: Slide
+    result: Enhancement | None = None
+    gene: str | None = None
+    contrast: Percentiles = field(default_factory=Percentiles)
+    shared: bool = False
+    attention: AttentionMap | None = None
+
+    @property
+    def label(self) -> str:
+        """What the gene is called."""
+        if self.gene is None:
+            return TOTAL
+        return self.slide.genes.label(self.slide.genes.column(self.gene))
+
+    @property
+    def predicted(self) -> bool:
+        """Whether the result holds the gene."""
+        return self.result is not None and self.gene in _ids(self.result)
+
+
+def frames(view: View) -> Iterator[Frame]:
+    """Compute the pictures of a view: measured first, then what the result can show."""
+    slide = view.slide
+    places = _slide_places(slide)
+    if view.gene is None:
+        counts = slide.counts.totals.astype(np.float32)
+    else:
+        counts = slide.counts.column(slide.genes.column(view.gene))
+    shown = predicted_frames(view, counts) if view.result is not None else []
+    limits = view.contrast.limits(counts)
+    if view.shared:
+        for frame in shown:
+            if frame.kind == "enhanced" and view.result is not None:
+                share = bearing_of(slide, view.result).usual_share
+                limits = (frame.limits[0] / share, frame.limits[1] / share)
+    yield Frame(
+        "measured",
+        f"{view.label} · measured",
+        places,
+        counts,
+        places.painted(counts),
+        limits,
+        clear_low(MEASURED_COLORMAP),
+        {"slide": slide},
+    )
+    yield from shown
+
+
+def predicted_frames(view: View, counts: NDArray[np.float32]) -> list[Frame]:
+    """Enhanced, difference and attention pictures, as far as the result has them."""
+    result = view.result
+    assert result is not None
+    made = []
+    if view.predicted and view.gene is not None:
+        values = result.expression([view.gene])[:, 0]
+        made += enhanced_frames(view, counts, values)
+    if view.attention is not None and result.attention is not None:
+        places = _target_places(result)
+        values = view.attention.values(result)
+        name = f"Attention, {view.attention.name} ({describe(result)})"
+        painted = places.painted(values)
+        colours = clear_low("inferno")
+        made.append(Frame("attention", name, places, values, painted, _unit(values), colours))
+    return made
+
+
+def enhanced_frames(
+    view: View, counts: NDArray[np.float32], values: NDArray[np.float32]
+) -> list[Frame]:
+    """Enhanced values and their difference to the measured ones."""
+    result = view.result
+    assert result is not None
+    places, bearing = _target_places(result), bearing_of(view.slide, result)
+    spread = bearing.measured(counts)
+    both = np.concatenate([values, spread]) if view.shared else values
+    what = describe(result)
+    difference = values - spread
+    return [
+        Frame(
+            "enhanced",
+            f"{view.label} · enhanced ({what})",
+            places,
+            values,
+            places.painted(values),
+            view.contrast.limits(both),
+            clear_low(ENHANCED_COLORMAP),
+            {"result": result},
+        ),
+        Frame(
+            "difference",
+            f"{view.label} · enhanced − measured",
+            places,
+            difference,
+            places.painted(difference),
+            view.contrast.symmetric(difference),
+            clear_middle(),
+        ),
+    ]
+
+
+def result_frame(result: Enhancement) -> Frame:
+    """Return a picture of a result whose slide is not open: its most abundant gene."""
+    seen = result.expression_source.columns(np.arange(min(len(result.genes), 64)))
+    gene = int(np.argmax(seen.sum(axis=0)))
+    values, places = seen[:, gene], _target_places(result)
+    return Frame(
+        "enhanced",
+        f"{result.genes.label(gene)} · enhanced ({describe(result)})",
+        places,
+        values,
+        places.painted(values),
+        Percentiles().limits(values),
+        clear_low(ENHANCED_COLORMAP),
+        {"result": result},
+    )
+
+
+def describe(result: Enhancement) -> str:
+    """Name method and targets: ``Square, 9 per spot``."""
+    method = str(result.provenance.get("method", "")).capitalize() or "predicted"
+    targets = result.targets
+    if targets.kind == "subspots":
+        return f"{method}, {targets.per_location} per spot"
+    if targets.kind == "grid":
+        return f"{method}, {np.sqrt(np.median(targets.area_um2)):.3g} µm grid"
+    return f"{method}, {len(targets):,} points"
+
+
+def _unit(values: NDArray[np.float32]) -> Limits:
+    finite = values[np.isfinite(values)]
+    return 0.0, max(float(finite.max(initial=0.0)), 1e-6)
+
+
+class Once:
+    """Compute a thing once per owner and forget it with the owner."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+        self._kept: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    def __call__(self, owner: Any) -> Any:
+        """Return the owner's thing, made on the first call."""
+        if owner not in self._kept:
+            self._kept[owner] = self._make(owner)
+        return self._kept[owner]
+
+
+_slide_places = Once(places_of_slide)
+_target_places = Once(lambda result: places_of_targets(result.targets))
+_ids = Once(lambda result: frozenset(result.genes.ids.tolist()))
+_bearings: WeakKeyDictionary[Enhancement, Bearing] = WeakKeyDictionary()
+
+
+def bearing_of(slide: Slide, result: Enhancement) -> Bearing:
+    """Return what stands under the targets of a result; found once."""
+    if result not in _bearings:
+        _bearings[result] = Bearing.of(slide, result)
+    return _bearings[result]

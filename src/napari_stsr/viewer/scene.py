@@ -1,0 +1,258 @@
+"""The layers of one viewer: one a kind, their data swapped when the gene changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Layer, Points
+from napari.types import LayerDataTuple
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_stsr.results import Enhancement
+from napari_stsr.slides import Slide, Targets
+from napari_stsr.viewer.background import Background
+from napari_stsr.viewer.layers.attention import SourceTable, arrows_layer
+from napari_stsr.viewer.layers.frames import Frame, Kind, View, frames
+from napari_stsr.viewer.layers.histology import histology_layer, outline_layer
+from napari_stsr.viewer.layers.look import ENHANCED_COLORMAP, OURS, Percentiles, clear_low
+from napari_stsr.viewer.layers.places import ImagePlaces, places_of_targets
+from napari_stsr.viewer.layers.readout import Readout
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+_DEBOUNCE_MS = 60
+_DATA_KINDS = ("measured", "enhanced", "difference", "attention", "preview")
+
+
+def slide_layers(slide: Slide) -> list[LayerDataTuple]:
+    """Describe the layers of a slide, bottom first: H&E, outline, total counts measured."""
+    layers = [] if slide.image is None else [histology_layer(slide.image)]
+    outline = outline_layer(slide)
+    if outline is not None:
+        layers.append(outline)
+    return [*layers, *(frame.layer_data() for frame in frames(View(slide)))]
+
+
+class Scene(QObject):
+    """Keeps the layers in step with the view. GUI thread only.
+
+    Signals
+    -------
+    drawn : (View, dict of kind → Frame)
+        The newest view is on screen.
+    failed : (Failure)
+    """
+
+    drawn = Signal(object, object)
+    failed = Signal(object)
+
+    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.view: View | None = None
+        self.kind: str = "measured"
+        self.frames: dict[str, Frame] = {}
+        self.readout: Readout | None = None
+        self._layers: dict[str, Layer] = {}
+        self._painter = Background(self)
+        self._painter.answered.connect(self._draw)
+        self._painter.failed.connect(self.failed)
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_DEBOUNCE_MS)
+        self._pause.timeout.connect(self._paint)
+        self._preview_places: tuple[Targets, ImagePlaces] | None = None
+
+    def prepared(self, slide: Slide) -> list[LayerDataTuple]:
+        """Do what takes time for a new slide; safe in any thread."""
+        # A second at HD size; the panels ask for these sums in the GUI thread, where they are kept.
+        _ = slide.counts.gene_totals
+        return slide_layers(slide)
+
+    def show_slide(self, slide: Slide, layers: list[LayerDataTuple]) -> None:
+        """Replace the layers of the last slide."""
+        self.clear()
+        for data in layers:
+            self.viewer.add_layer(Layer.create(*data))
+        self.take_over(slide)
+        self.look_at(slide)
+
+    def look_at(self, slide: Slide) -> None:
+        """Fit the measured locations into the canvas; the image may be far larger."""
+        low, high = slide.coordinates.min(axis=0), slide.coordinates.max(axis=0)
+        camera, (height, width) = self.viewer.scene.camera, self.viewer.canvas.size
+        x, y = (low + high) / 2
+        size_x, size_y = np.maximum(high - low, 1.0) * 1.15
+        camera.center = (0.0, float(y), float(x))
+        camera.zoom = float(min(height / size_y, width / size_x))
+
+    def take_over(self, slide: Slide) -> None:
+        """Use the layers of a slide that are already in the viewer."""
+        before = self.view
+        self.readout = None
+        for layer in self.viewer.layers:
+            kind = layer.metadata.get(OURS, {}).get("kind")
+            if kind is not None:
+                self._layers[kind] = layer
+        self.viewer.canvas.overlays.scale_bar.visible = True
+        self.show_kind("measured")
+        self.set_view(
+            View(slide)
+            if before is None
+            else View(slide, contrast=before.contrast, shared=before.shared)
+        )
+
+    def take_over_result(self, result: Enhancement, layer: Layer) -> None:
+        """Use a layer that came with a result, from a file."""
+        self._layers["enhanced"] = layer
+
+    def clear(self) -> None:
+        """Take our layers off; layers of others and drawn regions stay."""
+        for layer in list(self.viewer.layers):
+            kind = layer.metadata.get(OURS, {}).get("kind")
+            if kind is not None and kind != "rois":
+                self.viewer.layers.remove(layer)
+        self._layers.clear()
+        self.frames = {}
+
+    def set_view(self, view: View) -> None:
+        """Ask for a view; it is computed off the GUI thread, the newest one wins."""
+        self.view = view
+        self._pause.start()
+
+    def _paint(self) -> None:
+        view = self.view
+        if view is not None:
+            self._painter.ask(lambda: (view, list(frames(view)), Readout.of(view)))
+
+    def _draw(self, answer: tuple[View, list[Frame], Readout]) -> None:
+        view, made, self.readout = answer
+        self.frames = {frame.kind: frame for frame in made}
+        for frame in made:
+            self._put(frame)
+        for kind in _DATA_KINDS:
+            if kind not in self.frames and kind != "preview":
+                self._remove(kind)
+        self.show_kind(self.kind)
+        self.drawn.emit(view, self.frames)
+
+    def _put(self, frame: Frame) -> None:
+        layer = self.layer(frame.kind)
+        if layer is not None and not _fits(layer, frame):
+            self._remove(frame.kind)
+            layer = None
+        if layer is None:
+            self._add(frame.kind, frame.layer_data(visible=False))
+            return
+        frame.places.put(layer, frame.painted, frame.limits)
+        layer.name = frame.name
+        layer.metadata[OURS].update(frame.metadata)
+
+    def _add(self, kind: str, data: LayerDataTuple) -> None:
+        """Add a picture below regions and arrows; what the user works in stays active."""
+        layers = self.viewer.layers
+        layer = self._layers[kind] = Layer.create(*data)
+        active = layers.selection.active
+        self.viewer.add_layer(layer)
+        if active is not None:
+            layers.selection.active = active
+        above = [
+            index
+            for index, other in enumerate(layers)
+            if other.metadata.get(OURS, {}).get("kind") in ("rois", "arrows")
+        ]
+        if above and layers.index(layer) > above[0]:
+            layers.move(layers.index(layer), above[0])
+
+    def layer(self, kind: str) -> Layer | None:
+        """Return the layer of a kind, unless the user removed it."""
+        layer = self._layers.get(kind)
+        return layer if layer is not None and layer in self.viewer.layers else None
+
+    def _remove(self, kind: str) -> None:
+        layer = self.layer(kind)
+        if layer is not None:
+            self.viewer.layers.remove(layer)
+        self._layers.pop(kind, None)
+
+    def show_kind(self, kind: str) -> None:
+        """Show one of the pictures alone, with its colour bar; measured where there is none."""
+        self.kind = kind
+        shown = kind if self.layer(kind) is not None else "measured"
+        for other in _DATA_KINDS:
+            layer = self.layer(other)
+            if layer is not None:
+                layer.visible = other == shown
+                _color_bar(layer).visible = other == shown
+                if other == shown:
+                    self._say(layer.name)
+
+    def _say(self, name: str) -> None:
+        """Write on the canvas what is shown, so that a picture says measured or enhanced."""
+        text = self.viewer.canvas.overlays.text
+        # The box is measured a little too short for some signs.
+        text.text, text.position, text.visible = f"{name}   ", "top_left", True
+
+    def kinds(self) -> list[Kind]:
+        """Return the pictures there are."""
+        return list(self.frames)  # type: ignore[arg-type]
+
+    def show_preview(self, label: str, targets: Targets, values: NDArray[np.float32]) -> None:
+        """Show values of a running fit; the layer goes when the fit ends."""
+        if self._preview_places is None or self._preview_places[0] is not targets:
+            self._remove("preview")
+            self._preview_places = (targets, places_of_targets(targets))
+        places = self._preview_places[1]
+        painted, limits = places.painted(values), Percentiles().limits(values)
+        layer = self.layer("preview")
+        if layer is not None:
+            places.put(layer, painted, limits)
+            layer.name = f"{label} · preview while training"
+            if layer.visible:
+                self._say(layer.name)
+            return
+        data = places.layer_data(
+            painted,
+            limits,
+            clear_low(ENHANCED_COLORMAP),
+            name=f"{label} · preview while training",
+            opacity=0.8,
+            metadata={OURS: {"kind": "preview"}},
+        )
+        self._add("preview", data)
+        self.show_kind("preview")
+
+    def end_preview(self) -> None:
+        """Take the preview off."""
+        self._remove("preview")
+        self._preview_places = None
+        self.show_kind("enhanced" if self.kind == "preview" else self.kind)
+
+    def show_arrows(self, table: SourceTable | None, unit_um: float = 100.0) -> None:
+        """Show the sources of a picked target as arrows; None takes them off."""
+        self._remove("arrows")
+        if table is None or not len(table.weight):
+            return
+        self._add("arrows", arrows_layer(table, unit_um))
+
+    def close(self) -> None:
+        """Stop computing."""
+        self._pause.stop()
+        self._painter.close()
+
+
+def _color_bar(layer: Layer) -> Any:
+    return layer.face_colorbar if isinstance(layer, Points) else layer.colorbar
+
+
+def _fits(layer: Layer, frame: Frame) -> bool:
+    """Whether a layer can take a frame, or is of another slide or result."""
+    if isinstance(layer, Points):
+        return not isinstance(frame.places, ImagePlaces) and len(layer.data) == len(frame.painted)
+    if not (isinstance(layer, Image) and isinstance(frame.places, ImagePlaces)):
+        return False
+    same_place = np.allclose(layer.affine.affine_matrix, frame.places.affine)
+    return bool(layer.data.shape == frame.painted.shape and same_place)

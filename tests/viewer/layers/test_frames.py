@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from napari_stsr.session import enhance
+from napari_stsr.viewer.layers.difference import Bearing
+from napari_stsr.viewer.layers.frames import AttentionMap, View, bearing_of, describe, frames
+from tests.session.fake import fake_method
+
+
+@pytest.fixture(scope="module")
+def result(slide):
+    with fake_method():
+        return enhance(slide, method="fake", subspots=9)
+
+
+def test_measured_and_enhanced_say_which_they_are(slide, result):
+    gene = str(slide.genes.ids[3])
+    made = {f.kind: f for f in frames(View(slide, result, gene, attention=AttentionMap()))}
+    symbol = slide.genes.label(3)
+    assert made["measured"].name == f"{symbol} · measured"
+    assert made["enhanced"].name == f"{symbol} · enhanced (Fake, 9 per spot)"
+    assert "own share" in made["attention"].name
+    np.testing.assert_array_equal(made["measured"].values, slide.counts.column(3))
+    np.testing.assert_array_equal(made["enhanced"].values, result.expression([gene])[:, 0])
+
+
+def test_differences_cancel_within_every_spot_of_a_conserved_result(slide, result):
+    gene = str(slide.genes.ids[3])
+    made = {f.kind: f for f in frames(View(slide, result, gene))}
+    sums = np.bincount(result.targets.parent, made["difference"].values)
+    np.testing.assert_allclose(sums, 0, atol=1e-3)
+
+
+def test_measured_counts_spread_over_subspots_keep_their_sum(slide, result):
+    counts = slide.counts.column(5)
+    spread = Bearing.of(slide, result).measured(counts)
+    np.testing.assert_allclose(np.bincount(result.targets.parent, spread), counts, rtol=1e-4)
+
+
+def test_shared_contrast_gives_the_same_shade_to_the_same_count_per_area(slide, result):
+    gene = str(slide.genes.ids[3])
+    shared = {f.kind: f for f in frames(View(slide, result, gene, shared=True))}
+    share = bearing_of(slide, result).usual_share
+    assert share == pytest.approx(1 / 9, rel=1e-3)
+    np.testing.assert_allclose(
+        np.array(shared["measured"].limits) * share, shared["enhanced"].limits, rtol=1e-6
+    )
+
+
+def test_a_gene_that_was_not_predicted_has_no_enhanced_picture(slide, result):
+    few = enhance_few(slide)
+    made = [f.kind for f in frames(View(slide, few, str(slide.genes.ids[3])))]
+    assert made == ["measured"]
+
+
+def enhance_few(slide):
+    with fake_method():
+        return enhance(slide, method="fake", genes=(str(slide.genes.ids[0]),))
+
+
+def test_results_are_described_by_method_and_targets(slide):
+    with fake_method():
+        grid = enhance(slide, method="fake", grid_um=55.0)
+    assert describe(grid) == "Fake, 55 µm grid"

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from napari.layers import Layer
+
+from napari_stsr.slides import Lattice, grid, subspots
+from napari_stsr.slides.readers import open_slide
+from napari_stsr.slides.simulate import simulate_slide
+from napari_stsr.viewer.layers import places
+from napari_stsr.viewer.layers.look import clear_low
+from napari_stsr.viewer.layers.places import (
+    ImagePlaces,
+    SpotPlaces,
+    places_of_slide,
+    places_of_targets,
+)
+from tests.results.made import hex_slide
+
+
+def world_values(shown: ImagePlaces, painted: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Value shown at each of the points (x, y) in µm."""
+    homogeneous = np.column_stack([points[:, ::-1], np.ones(len(points))])
+    row, column, _ = np.rint(np.linalg.inv(shown.affine) @ homogeneous.T).astype(int)
+    return painted[row, column]
+
+
+@pytest.mark.parametrize("k", [6, 7])
+def test_every_hex_subspot_shows_its_own_value_at_its_centre(k):
+    lattice, coordinates = hex_slide()
+    targets = subspots(lattice, coordinates, k)
+    shown = places_of_targets(targets)
+    values = np.arange(len(targets), dtype=np.float32)
+    np.testing.assert_array_equal(
+        world_values(shown, shown.painted(values), targets.coordinates), values
+    )
+
+
+def test_outside_every_cell_nothing_is_painted():
+    _, coordinates = hex_slide()
+    targets = grid(coordinates, 30.0, 50.0)
+    painted = places_of_targets(targets).painted(np.ones(len(targets), dtype=np.float32))
+    assert np.isnan(painted).any()
+    assert np.nanmin(painted) == 1
+
+
+def test_bins_of_a_turned_slide_become_one_pixel_each(monkeypatch):
+    monkeypatch.setattr(places, "MANY_SPOTS", 50)
+    slide = simulate_slide(lattice="square", shape=(9, 11), genes=10, image=False)
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]])
+    turned = slide.coordinates @ turn
+    from dataclasses import replace
+
+    slide = replace(slide, coordinates=turned, lattice=Lattice.from_coordinates(turned))
+    shown = places_of_slide(slide)
+    assert isinstance(shown, ImagePlaces)
+    assert np.sort(shown.index[shown.index >= 0]).tolist() == list(range(len(slide)))
+    values = np.random.default_rng(0).random(len(slide)).astype(np.float32)
+    np.testing.assert_array_equal(world_values(shown, shown.painted(values), turned), values)
+
+
+def test_many_hex_spots_are_painted_not_drawn(monkeypatch):
+    monkeypatch.setattr(places, "MANY_SPOTS", 50)
+    slide = simulate_slide(lattice="hex", shape=(12, 10), genes=10, image=False)
+    shown = places_of_slide(slide)
+    assert isinstance(shown, ImagePlaces)
+    values = np.arange(len(slide), dtype=np.float32)
+    np.testing.assert_array_equal(
+        world_values(shown, shown.painted(values), slide.coordinates), values
+    )
+
+
+def test_spots_are_points_in_micrometres_whose_colour_follows_the_value(data):
+    slide = open_slide(data("her2st_C2/spaceranger_like"))
+    shown = places_of_slide(slide)
+    assert isinstance(shown, SpotPlaces)
+    values = slide.counts.column(slide.genes.column("ERBB2"))
+    layer = Layer.create(*shown.layer_data(values, (0.0, 200.0), clear_low("viridis"), name="m"))
+    assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
+    np.testing.assert_allclose(layer.data[:, ::-1], slide.coordinates)
+    assert layer.face_color[values.argmin(), 3] < layer.face_color[values.argmax(), 3] == 1
+    np.testing.assert_array_equal(layer.face_color, layer.border_color)
+    before = layer.face_color.copy()
+    shown.put(layer, values[::-1].copy(), (0.0, 200.0))
+    np.testing.assert_allclose(layer.face_color, before[::-1], atol=1e-6)
