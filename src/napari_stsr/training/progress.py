@@ -99,6 +99,8 @@ class Run:
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     precision : {"auto", "32", "bf16", "16"}
         ``"auto"`` is 32-bit on every device; the 16-bit forms are mixed precision.
+    threads : int
+        Processor threads; more than one pays only for large batches on idle cores.
     cancel : CancelToken
     checkpoints : Path, optional
         Folder for checkpoints; a fit that finds its own checkpoint there goes on from it.
@@ -112,6 +114,7 @@ class Run:
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
+    threads: int = 1
     cancel: CancelToken = field(default_factory=CancelToken)
     checkpoints: Path | None = None
     checkpoint_every_s: float = 20.0

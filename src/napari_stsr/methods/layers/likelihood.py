@@ -80,6 +80,7 @@ def log_likelihood(
     """
     at = batch.row * batch.columns + batch.column
     y, column = batch.value, batch.column
+    # index_select, not r[column]: the gradient of the latter adds up in no fixed order.
     log_mu = log_mean.flatten()[at]
     if log_size is None:
         zero = -torch.exp(log_mean)
@@ -88,14 +89,18 @@ def log_likelihood(
         r = torch.exp(log_size)
         # −r log(1 + μ/r), written so that neither large r nor small μ loses digits.
         zero = -r * functional.softplus(log_mean - log_size)
-        own = torch.lgamma(y + r[column]) - torch.lgamma(r)[column] - torch.lgamma(y + 1)
-        own = own - y * functional.softplus(log_size[column] - log_mu)
+        own = (
+            torch.lgamma(y + r.index_select(0, column))
+            - torch.lgamma(r).index_select(0, column)
+            - torch.lgamma(y + 1)
+        )
+        own = own - y * functional.softplus(log_size.index_select(0, column) - log_mu)
     if zero_logit is None:
         return zero.sum(1) + _by_row(own, batch)
     inflated = functional.logsigmoid(zero_logit)
     kept = functional.logsigmoid(-zero_logit)
     mixed = torch.logaddexp(inflated, kept + zero)
-    at_nonzero = kept[column] + zero.flatten()[at] + own - mixed.flatten()[at]
+    at_nonzero = kept.index_select(0, column) + zero.flatten()[at] + own - mixed.flatten()[at]
     return mixed.sum(1) + _by_row(at_nonzero, batch)
 
 

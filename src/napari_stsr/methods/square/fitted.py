@@ -20,6 +20,7 @@ from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
 from napari_stsr.slides import Targets
 from napari_stsr.training import Run
+from napari_stsr.training.device import limited_threads
 
 Ints = NDArray[np.int64]
 Floats32 = NDArray[np.float32]
@@ -46,9 +47,10 @@ class SquareFitted(Fitted):
         where only some of a location's parts are asked for.
         """
         run = run or Run()
-        if targets.kind == "subspots":
-            return self._subspots(targets, run)
-        return self._points(targets, run)
+        with limited_threads(run.threads):
+            if targets.kind == "subspots":
+                return self._subspots(targets, run)
+            return self._points(targets, run)
 
     def _subspots(self, targets: Targets, run: Run) -> Enhancement:
         learned, k = self.learned, targets.per_location

@@ -87,8 +87,10 @@ class Square(Method):
         """Train the embedding, the graph, and the decoder of all other genes."""
         yield Progress("starting", 0, 1, 0.0)
         from napari_stsr.methods.square.fitting import fit_square
+        from napari_stsr.training.device import limited_threads
 
-        return (yield from fit_square(slide, cast(SquareParams, params), run, genes))
+        with limited_threads(run.threads):
+            return (yield from fit_square(slide, cast(SquareParams, params), run, genes))
 
     def load(self, path: Path) -> Fitted:
         """Read a saved Square."""

@@ -85,7 +85,8 @@ class Blocks:
     @property
     def measured(self) -> Ints:
         """Measured cells of every block."""
-        return (self.members >= 0).sum(axis=1)
+        there: Ints = (self.members >= 0).sum(axis=1, dtype=np.int64)
+        return there
 
     @property
     def complete(self) -> NDArray[np.bool_]:
