@@ -1,7 +1,7 @@
 """Dense GATv2 against PyG's GATv2Conv: 45,000 nodes × 9 neighbours × 4 heads, both ways.
 
-Run: ``python benchmarks/dense_gatv2.py``. Both run in this process, in turn, on one thread; the ratio
-of CPU times is what to quote.
+Run: ``python benchmarks/dense_gatv2.py``. Both run in this process, in turn, on one thread; the
+ratio of CPU times is what to quote.
 """
 
 from __future__ import annotations

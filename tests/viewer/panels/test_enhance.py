@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 from napari_stsr.training import Progress
 from napari_stsr.viewer.panels.gene_choice import IN_VIEW, LISTED, named_genes
 from napari_stsr.viewer.panels.loss_curve import LossCurve
-from napari_stsr.viewer.panels.run_box import progress_words
+from napari_stsr.viewer.panels.run_box import history_shown, progress_words
 
 
 def test_run_ends_in_enhanced_layers(opened):
@@ -180,6 +180,13 @@ def test_the_curve_shows_the_newest_stage(qtbot):
     assert curve.lines["training"][:, 0].tolist() == [1, 2, 3]
     np.testing.assert_allclose(curve.lines["validation"][-1], [3, 4 / 3])
     assert not curve.grab().isNull()
+
+
+def test_after_the_end_the_curve_shows_the_last_validated_stage(opened):
+    job = opened.run()
+    graph = [Progress("graph", 1, 2, 0.5, {"training": 2.0, "validation": 3.0})]
+    job.history = [*graph, Progress("decoding", 1, 2, 0.9, {"training": 0.2})]
+    assert history_shown(job) == graph
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z0-9.\-]+", fullmatch=True), max_size=8, unique=True))

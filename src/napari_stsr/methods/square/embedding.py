@@ -6,6 +6,8 @@ trained on locations and on blocks of locations alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -165,7 +167,12 @@ def decoded_log_likelihood(
 
 
 def embed(
-    codec: Codec, nodes: Nodes, wanted: NDArray[np.bool_], replicates: int, chunk: int = 2048
+    codec: Codec,
+    nodes: Nodes,
+    wanted: NDArray[np.bool_],
+    replicates: int,
+    checked: Callable[[], None] = lambda: None,
+    chunk: int = 2048,
 ) -> tuple[Tensor, Tensor]:
     """Embeddings and log depths of the wanted nodes, zeros elsewhere.
 
@@ -176,6 +183,8 @@ def embed(
     wanted : (2n,) bool array
     replicates : int
         0 embeds blocks as they are; otherwise so many thinned copies of every block are embedded.
+    checked : callable
+        Called before every chunk; may raise to stop.
 
     Returns
     -------
@@ -190,6 +199,7 @@ def embed(
     with torch.no_grad():
         for replicate in range(len(z)):
             for start in range(0, len(numbers), chunk):
+                checked()
                 part = numbers[start : start + chunk]
                 rows = nodes.thinned(part, replicate) if replicates else nodes.rows(part)
                 counts = SparseBatch.of(rows, device).dense()

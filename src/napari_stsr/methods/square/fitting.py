@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
+from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.fitted import SquareFitted
-from napari_stsr.methods.square.graph_training import DecoderExtension, GraphTraining, Observed
+from napari_stsr.methods.square.graph_training import GraphTraining, Observed
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
@@ -27,6 +28,7 @@ Ints = NDArray[np.int64]
 _LOWER = "batch size, rings of context or variable genes"
 _MOST_VALIDATED = 384
 _REPLICATES = 4
+_MOST_DECODED = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ def fit_square(
     nodes = Nodes(counts, blocks(slide.lattice, division))
     split = _Split.of(slide, nodes, params, run.seed)
     further = np.setdiff1d(wanted, learned_genes)
-    weights = _stage_weights(params, len(further))
+    weights = _stage_weights(params)
     owner = identity(
         {"slide": slide.source.hashes, "n": len(slide), "total": float(slide.counts.totals.sum()),
          "params": params.as_dict(), "seed": run.seed, "genes": wanted.tolist()}
@@ -94,7 +96,7 @@ def fit_square(
     codec = yield from _embedding(trainer, nodes, split, params, weights["embedding"])
     usable = nodes.usable()
     thinned = params.depth == "thinned"
-    z, log_depth = embed(codec, nodes, usable, _REPLICATES if thinned else 0)
+    z, log_depth = embed(codec, nodes, usable, _REPLICATES if thinned else 0, run.cancel.check)
     gain = float(np.log(len(division.cells))) if thinned else 0.0
     observed = Observed(z, log_depth, torch.from_numpy(usable), gain)
     typical = float(log_depth[0, : len(slide)].median())
@@ -112,17 +114,16 @@ def fit_square(
     trainer.snapshot = lambda: None if run.preview is None else run.preview(SquareFitted(learned))
     yield from _graph(trainer, nodes, observed, split, slide, params, codec, diffusion, weights)
     diffusion.cpu()
-    yield from _extension(trainer, slide, learned, further, weights)
+    yield from _extension(run, slide, learned, further)
     return SquareFitted(learned)
 
 
-def _stage_weights(params: SquareParams, further: int) -> dict[str, float]:
+def _stage_weights(params: SquareParams) -> dict[str, float]:
     """Relative time of the stages, from measured steps."""
     parts = 16 if params.ablation == "vae" else 4
     return {
         "embedding": 0.0 if params.ablation == "vae" else float(params.embedding_steps),
         "graph": float(parts * params.graph_steps * params.rings),
-        "extension": 0.1 * further if further else 0.0,
     }
 
 
@@ -197,28 +198,20 @@ def _graph(
 
 
 def _extension(
-    trainer: Trainer, slide: Slide, learned: Learned, further: Ints, weights: dict[str, float]
+    run: Run, slide: Slide, learned: Learned, further: Ints
 ) -> Generator[Progress, None, None]:
     """Decode all wanted genes that no network was trained on."""
     if not len(further):
         return
+    yield Progress("decoding all other genes", 0, 1, 0.99)
     rows = np.flatnonzero(learned.observed.usable[: len(slide)].numpy())
-    rows = _drawn(np.random.default_rng([trainer.run.seed, 9]), rows, 20_000)
+    rows = _drawn(np.random.default_rng([run.seed, 9]), rows, _MOST_DECODED)
     hidden, log_norm = learned.states(learned.observed.z[0, rows])
-    offset = learned.observed.log_depth[0, rows] - torch.from_numpy(log_norm)
+    offset = learned.observed.log_depth[0, rows].numpy() - log_norm
     counts = Counts(slide.counts.rows[rows]).genes(further)
-    extension = DecoderExtension(torch.from_numpy(hidden), offset, counts)
-    stage = Stage(
-        "extension",
-        "decoding all other genes",
-        extension,
-        len(rows),
-        300,
-        256,
-        1e-2,
-        weight_decay=1e-2,
-        weight=weights["extension"],
-        lower=_LOWER,
+    ridge = chosen_ridge(hidden, offset, counts, run.seed)
+    run.cancel.check()
+    weight, bias = poisson_weights(
+        hidden, offset, counts, ridge=ridge, checked=lambda done: run.cancel.check()
     )
-    yield from trainer.fit(stage)
-    learned.extend(further, extension.weight.detach().cpu(), extension.bias.detach().cpu())
+    learned.extend(further, weight, bias)

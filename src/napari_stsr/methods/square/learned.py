@@ -91,11 +91,11 @@ class Learned:
             learned_genes,
         )
 
-    def extend(self, columns: Ints, weight: Tensor, bias: Tensor) -> None:
+    def extend(self, columns: Ints, weight: Floats32, bias: Floats32) -> None:
         """Set the output layer of genes of the slide that no network was trained on."""
         order = np.argsort(self.gene_columns)
         at = order[np.searchsorted(self.gene_columns, columns, sorter=order)]
-        self.weight[at], self.bias[at] = weight.numpy(), bias.numpy()
+        self.weight[at], self.bias[at] = weight, bias
 
     def states(self, z: Tensor, chunk: int = 8192) -> tuple[Floats32, Floats32]:
         """Hidden decoder states (m, h) and log softmax denominators (m,) of embeddings."""

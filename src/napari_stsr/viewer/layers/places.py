@@ -19,7 +19,7 @@ from napari_stsr.slides import Slide, Targets
 from napari_stsr.viewer.layers.look import WORLD, row_column_affine
 
 MANY_SPOTS = 5_000
-_SLACK = 1.2
+_SLACK = 1.7
 Values = NDArray[np.float32]
 Limits = tuple[float, float]
 

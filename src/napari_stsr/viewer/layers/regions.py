@@ -21,7 +21,14 @@ def roi_layer(edge_um: float) -> LayerDataTuple:
         "ndim": 2,
         "features": {"name": np.empty(0, dtype=object)},
         "feature_defaults": {"name": ""},
-        "text": {"string": "{name}", "color": ROI_COLOR, "size": 10, "anchor": "upper_left"},
+        "text": {
+            "string": "{name}",
+            "color": ROI_COLOR,
+            "size": 12,
+            "anchor": "upper_left",
+            # Above the outline, not on it.
+            "translation": (-4 * edge_um, 0),
+        },
         "face_color": "transparent",
         "edge_color": ROI_COLOR,
         "edge_width": edge_um,

@@ -135,7 +135,7 @@ class RunBox(QWidget):
         else:
             self.progress.setValue(0)
             self.progress.setFormat(_WORDS[job.state])
-        self.curve.show_history(job.history)
+        self.curve.show_history(history_shown(job))
 
     def _pause(self) -> None:
         job = self.current
@@ -160,6 +160,15 @@ class RunBox(QWidget):
         text.setReadOnly(True)
         QVBoxLayout(dialog).addWidget(text)
         dialog.open()
+
+
+def history_shown(job: Job) -> list[Progress]:
+    """Return the reports for the curve: the stage that runs; at the end the last one validated."""
+    history = list(job.history)
+    validated = [report.stage for report in history if "validation" in report.losses]
+    if not (job.ended and validated):
+        return history
+    return [report for report in history if report.stage == validated[-1]]
 
 
 def line(job: Job) -> str:
