@@ -255,13 +255,26 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     assert "graph [1/2]" in capsys.readouterr().err
 
 
-def test_view_opens_the_window_with_both(monkeypatch):
+def test_view_opens_the_window_with_both(monkeypatch, tmp_path):
     launch = pytest.importorskip("napari_stsr.viewer.launch")
     seen = []
     monkeypatch.setattr(launch, "view", lambda path, result: seen.append((path, result)))
-    assert main(["view", "outs", "r.h5ad"]) == 0
+    monkeypatch.setenv("DISPLAY", ":0")
+    result = tmp_path / "r.h5ad"
+    result.touch()
+    assert main(["view", "outs", str(result)]) == 0
     assert main(["view", "outs"]) == 0
-    assert seen == [("outs", "r.h5ad"), ("outs", None)]
+    assert seen == [("outs", str(result)), ("outs", None)]
+
+
+def test_view_tells_a_missing_result_and_a_missing_display(monkeypatch, capsys):
+    assert main(["view", "outs", "nowhere.h5ad"]) == 2
+    assert "no result 'nowhere.h5ad'" in capsys.readouterr().err
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert main(["view", "outs"]) == 1
+    assert "no display" in capsys.readouterr().err
 
 
 def test_demo_without_a_window_leaves_files_and_a_picture(tmp_path, capsys):

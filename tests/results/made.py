@@ -97,7 +97,6 @@ def assert_same(a: Enhancement, b: Enhancement) -> None:
         assert getattr(a.targets, name) == getattr(b.targets, name)
     for name in ("coordinates", "parent", "part", "cell", "area_um2", "ids"):
         np.testing.assert_array_equal(getattr(a.targets, name), getattr(b.targets, name))
-    assert (a.targets.names is None) == (b.targets.names is None)
     np.testing.assert_array_equal(a.genes.ids, b.genes.ids)
     np.testing.assert_array_equal(a.genes.symbols, b.genes.symbols)
     np.testing.assert_array_equal(a.expression(), b.expression())

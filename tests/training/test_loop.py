@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_broken_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "line.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is damaged"):
         _fit(Run(device="cpu", checkpoints=tmp_path), _stage())
 
 
@@ -173,3 +174,24 @@ def test_preview_is_asked_for_and_travels() -> None:
     run.preview = lambda fitted: None
     reports = list(trainer.fit(_stage()))
     assert any(r.preview is not None and r.preview.tolist() == [1, 1, 1] for r in reports)
+
+
+def test_cancelled_while_paused_still_leaves_a_checkpoint(tmp_path: Path) -> None:
+    token = CancelToken()
+
+    class Pausing(Line):
+        def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
+            token.pause()
+            threading.Timer(0.05, token.cancel).start()
+            return super().forward(items, generator)
+
+    with pytest.raises(Cancelled):
+        _fit(Run(device="cpu", checkpoints=tmp_path, cancel=token), _stage(module=Pausing()))
+    assert (tmp_path / "line.pt").is_file()
+
+
+def test_impossible_runs_are_refused() -> None:
+    with pytest.raises(InputError, match="seed -1"):
+        Run(seed=-1)
+    with pytest.raises(InputError, match="for GPUs"):
+        Trainer(Run(device="cpu", precision="16"), Checkpoints(None, ""))

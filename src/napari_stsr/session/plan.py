@@ -58,6 +58,10 @@ class Plan:
         named = [self.subspots is not None, self.grid_um is not None, self.at is not None]
         if sum(named) > 1:
             raise InputError("Subspots, a grid and targets exclude each other.", "Choose one.")
+        if not (np.isfinite(self.halo_pitches) and self.halo_pitches >= 0):
+            raise InputError(
+                f"A halo of {self.halo_pitches:g} pitches cannot be.", "Choose 0 or more."
+            )
 
     def params(self) -> Params:
         """Parameters of the method."""
@@ -71,11 +75,13 @@ class Plan:
         InputError
             When the plan cannot work on this slide.
         """
+        params = self.params()
+        self.columns(slide)
         learned = slide
         if self.region is not None:
             learned = slide.within(self.region, self.halo_pitches * slide.lattice.pitch_um)
         targets = self._targets(learned)
-        get_method(self.method).check(learned, targets, self.params())
+        get_method(self.method).check(learned, targets, params)
         return learned, targets
 
     def _targets(self, slide: Slide) -> Targets:
@@ -98,8 +104,10 @@ class Plan:
 
     def enhancing(self, slide: Slide, run: Run) -> Generator[Progress, None, Enhancement]:
         """Fit and predict, reporting on the way; the generator's return value is the result."""
+        yield Progress("preparing", 0, 1, 0.0)
         learned, targets = self.prepare(slide)
         params = self.params()
+        run.cancel.check()
         fitted = yield from get_method(self.method).fit(learned, params, run, self.columns(slide))
         yield Progress("predicting", 0, 1, 1.0)
         result = fitted.predict(targets, run)

@@ -11,6 +11,9 @@ from napari_stsr.session.plan import Plan
 from napari_stsr.slides import Slide
 from napari_stsr.training import Run
 
+# Checking a plan against more locations takes a second or more: then the job itself tells.
+_QUICK = 50_000
+
 
 class Workspace:
     """What the user is doing.
@@ -35,11 +38,13 @@ class Workspace:
         Raises
         ------
         InputError
-            When no slide is open or the plan cannot work on it: told before anything is queued.
+            When no slide is open, or the plan cannot work on a slide of up to 50,000 locations;
+            on a larger one the job fails with the same words.
         """
         if self.slide is None:
             raise InputError("No slide is open.", "Open one first.")
-        plan.prepare(self.slide)
+        if len(self.slide) <= _QUICK:
+            plan.prepare(self.slide)
 
         def keep(job: Job) -> None:
             if job.ended and job.result is not None and job.result not in self.results:

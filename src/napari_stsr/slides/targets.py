@@ -42,6 +42,8 @@ class Targets:
         Names given by the user; the default names are made on demand.
     per_location : int
         Parts per location (k), 1 for grids and points.
+    location_names : (n,) array of str, optional
+        Barcodes of the locations that `parent` numbers; a subspot is called ``barcode/part``.
     """
 
     kind: Literal["subspots", "grid", "points"]
@@ -52,6 +54,7 @@ class Targets:
     area_um2: Floats
     names: NDArray[np.str_] | None = None
     per_location: int = 1
+    location_names: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -61,6 +64,10 @@ class Targets:
         """Name of every target: the user's, or its number."""
         if self.names is not None:
             return self.names
+        if self.location_names is not None:
+            # Made on demand: millions of strings take seconds.
+            owner = np.char.add(self.location_names[self.parent], "/")
+            return np.char.add(owner, self.part.astype(np.str_))
         return np.arange(len(self)).astype(np.str_)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Targets:
@@ -74,6 +81,7 @@ class Targets:
             self.area_um2[rows],
             None if self.names is None else self.names[rows],
             self.per_location,
+            self.location_names,
         )
 
     def within(self, region: Region) -> Targets:
@@ -120,9 +128,6 @@ def subspots(
     n, parts = len(coordinates), chosen.k
     centres = coordinates[:, None, :] + (chosen.offsets @ lattice.basis)[None]
     part = np.tile(np.arange(parts), n)
-    ids = None
-    if names is not None:
-        ids = np.char.add(np.char.add(np.repeat(names, parts), "/"), part.astype(np.str_))
     steps = np.linalg.inv(chosen.coarse) @ lattice.basis
     cell = Lattice(lattice.kind, 1.0, lattice.sites[:0], np.zeros(2), steps).cell()
     area = abs(np.linalg.det(lattice.basis)) / parts
@@ -133,8 +138,9 @@ def subspots(
         part,
         cell,
         np.full(n * parts, area),
-        ids,
+        None,
         parts,
+        names,
     )
 
 
@@ -167,6 +173,10 @@ def grid(coordinates: Floats, step_um: float, reach_um: float) -> Targets:
     points = low + step_um * np.column_stack([x.ravel(), y.ravel()])
     away, _ = cKDTree(coordinates).query(points, distance_upper_bound=reach_um)
     points = points[np.isfinite(away)]
+    if not len(points):
+        raise InputError(
+            f"A grid of {step_um:g} µm has no point on the tissue.", "Choose a smaller step."
+        )
     half = step_um / 2
     cell = np.array([(half, half), (-half, half), (-half, -half), (half, -half)])
     none = np.full(len(points), -1, dtype=np.int64)
@@ -181,8 +191,11 @@ def points(
     if centres.ndim != 2 or centres.shape[1] != 2 or not len(centres):
         raise InputError("Targets must be a table of at least one (x, y) pair.")
     if not np.isfinite(centres).all():
+        lacking = np.flatnonzero((~np.isfinite(centres)).any(axis=1))
+        first = lacking[0] if names is None else names[lacking[0]]
         raise InputError(
-            f"{int((~np.isfinite(centres)).any(1).sum())} targets have no coordinates."
+            f"{len(lacking)} targets have no coordinates, the first is {str(first)!r}.",
+            "Remove them or fill them in.",
         )
     wide = np.broadcast_to(np.asarray(diameter_um, dtype=np.float64), len(centres))
     if not (np.isfinite(wide) & (wide > 0)).all():

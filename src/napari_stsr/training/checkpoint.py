@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
 
@@ -16,6 +19,11 @@ def identity(parts: Mapping[str, Any]) -> str:
     """Fingerprint of everything that decides the result: slide, parameters, seed."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Fingerprint of the content of an array, a second per gigabyte or so."""
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=8).hexdigest()
 
 
 class Checkpoints:
@@ -53,7 +61,7 @@ class Checkpoints:
             owner, state = held["identity"], held["state"]
         except Exception as error:
             raise InputError(
-                f"The checkpoint {str(path)!r} cannot be read: {error}.", "Remove it to start anew."
+                f"The checkpoint {str(path)!r} is damaged.", "Remove it to start anew."
             ) from error
         if owner != self.run_identity:
             raise InputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -22,6 +23,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.training.checkpoint import Checkpoints
 from napari_stsr.training.device import memory_guarded, resolve_device
 from napari_stsr.training.progress import Pace, Progress, Run
@@ -45,6 +47,8 @@ class Stage:
         Number of training items.
     steps, batch : int
     learning_rate, weight_decay : float
+    decay : bool
+        Let the learning rate fall to a twentieth along a cosine.
     validate : callable, optional
         Validation loss of the module now; without it the last weights stay.
     validate_every : int
@@ -65,6 +69,7 @@ class Stage:
     batch: int
     learning_rate: float
     weight_decay: float = 0.0
+    decay: bool = False
     validate: Callable[[], float] | None = None
     validate_every: int = 25
     patience: int = 0
@@ -111,8 +116,11 @@ class Trainer:
         self.done_weight = 0.0
         self.pace = Pace()
         self._next_preview = time.monotonic() + 2.0
-        self._resumed = False
         place = torch.device(resolve_device(run.device))
+        if place.type == "cpu" and run.precision == "16":
+            raise InputError(
+                "Precision 16 is for GPUs; processors have none.", "Choose 32 or bf16."
+            )
         self.fabric = Fabric(
             accelerator=place.type,
             devices=1 if place.index is None else [place.index],
@@ -142,9 +150,14 @@ class Trainer:
         state = _State()
         held = self.checkpoints.load(stage.name)
         if held is not None:
-            stage.module.load_state_dict(held["module"])
-            state = _State(**held["loop"])
-            self._resumed = True
+            try:
+                stage.module.load_state_dict(held["module"])
+                state = _State(**held["loop"])
+            except (KeyError, TypeError, RuntimeError) as error:
+                raise InputError(
+                    f"The checkpoint of stage {stage.name!r} is of another version.",
+                    "Remove it to start anew.",
+                ) from error
         with memory_guarded(stage.lower):
             module, wrapped = self.fabric.setup(stage.module, optimizer)
             if held is not None:
@@ -161,9 +174,11 @@ class Trainer:
         saved = time.monotonic()
         self.pace.begin(self._fraction(stage, state.step))
         while not state.finished:
-            if self.run.cancel.cancelled:
+            try:
+                self.run.cancel.check()
+            except Cancelled:
                 self._save(stage, optimizer, state)
-            self.run.cancel.check()
+                raise
             loss = self._step(stage, module, optimizer, state.step)
             state.step += 1
             state.finished = state.step >= stage.steps
@@ -182,6 +197,8 @@ class Trainer:
         generator = step_generator(self.run.seed, stage.name, step)
         items = batch_items(self.run.seed, stage, step)
         stage.module.train()
+        for group in optimizer.param_groups:
+            group["lr"] = rate(stage, step)
         optimizer.zero_grad()
         loss: Tensor = module(items, generator)
         self.fabric.backward(loss)
@@ -250,9 +267,18 @@ class Trainer:
         return values
 
 
+def rate(stage: Stage, step: int) -> float:
+    """Learning rate of a step."""
+    if not stage.decay:
+        return stage.learning_rate
+    lowest, share = 0.05, step / max(1, stage.steps)
+    fall = lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * share))
+    return stage.learning_rate * fall
+
+
 def batch_items(seed: int, stage: Stage, step: int) -> Tensor:
     """Items of a step: each epoch is a fresh permutation, cut into batches."""
-    batch = min(stage.batch, stage.items)
+    batch = max(1, min(stage.batch, stage.items))
     per_epoch = max(1, stage.items // batch)
     epoch, position = divmod(step, per_epoch)
     order = _epoch_order(seed, stage.name, epoch, stage.items)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stsr.errors import Cancelled
+from napari_stsr.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     from napari_stsr.methods.base import Fitted
@@ -119,6 +119,12 @@ class Run:
     checkpoints: Path | None = None
     checkpoint_every_s: float = 20.0
     preview: Callable[[Fitted], NDArray[np.float32] | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"The seed {self.seed} is negative.", "Choose 0 or more.")
+        if self.threads < 1:
+            raise InputError(f"{self.threads} threads cannot compute.", "Choose 1 or more.")
 
     def described(self) -> dict[str, Any]:
         """Return the parts that matter for repeating the run, JSON-ready."""

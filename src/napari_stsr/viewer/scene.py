@@ -57,6 +57,8 @@ class Scene(QObject):
         self.frames: dict[str, Frame] = {}
         self.readout: Readout | None = None
         self._layers: dict[str, Layer] = {}
+        # Pictures of hidden layers, drawn when the layer is shown: a switch pays for one picture.
+        self._waiting: dict[str, Frame] = {}
         self._painter = Background(self)
         self._painter.answered.connect(self._draw)
         self._painter.failed.connect(self.failed)
@@ -96,7 +98,7 @@ class Scene(QObject):
         for layer in self.viewer.layers:
             kind = layer.metadata.get(OURS, {}).get("kind")
             if kind is not None:
-                self._layers[kind] = layer
+                self._keep(kind, layer)
         self.viewer.canvas.overlays.scale_bar.visible = True
         self.show_kind("measured")
         self.set_view(
@@ -107,7 +109,7 @@ class Scene(QObject):
 
     def take_over_result(self, result: Enhancement, layer: Layer) -> None:
         """Use a layer that came with a result, from a file."""
-        self._layers["enhanced"] = layer
+        self._keep("enhanced", layer)
 
     def clear(self) -> None:
         """Take our layers off; layers of others and drawn regions stay."""
@@ -116,6 +118,7 @@ class Scene(QObject):
             if kind is not None and kind != "rois":
                 self.viewer.layers.remove(layer)
         self._layers.clear()
+        self._waiting.clear()
         self.frames = {}
 
     def set_view(self, view: View) -> None:
@@ -147,14 +150,23 @@ class Scene(QObject):
         if layer is None:
             self._add(frame.kind, frame.layer_data(visible=False))
             return
-        frame.places.put(layer, frame.painted, frame.limits)
         layer.name = frame.name
         layer.metadata[OURS].update(frame.metadata)
+        self._waiting[frame.kind] = frame
+        if layer.visible:
+            self._catch_up(frame.kind)
+
+    def _catch_up(self, kind: str) -> None:
+        """Draw the newest picture of a layer, if it has not been yet."""
+        layer, frame = self.layer(kind), self._waiting.pop(kind, None)
+        if layer is not None and frame is not None:
+            frame.places.put(layer, frame.painted, frame.limits)
 
     def _add(self, kind: str, data: LayerDataTuple) -> None:
         """Add a picture below regions and arrows; what the user works in stays active."""
         layers = self.viewer.layers
-        layer = self._layers[kind] = Layer.create(*data)
+        layer = Layer.create(*data)
+        self._keep(kind, layer)
         active = layers.selection.active
         self.viewer.add_layer(layer)
         if active is not None:
@@ -166,6 +178,18 @@ class Scene(QObject):
         ]
         if above and layers.index(layer) > above[0]:
             layers.move(layers.index(layer), above[0])
+
+    def _keep(self, kind: str, layer: Layer) -> None:
+        self._layers[kind] = layer
+        self._waiting.pop(kind, None)
+        layer.events.visible.connect(self._on_visible)
+
+    def _on_visible(self) -> None:
+        """Draw what waits for layers the user has switched on in the layer list."""
+        for kind in list(self._waiting):
+            layer = self.layer(kind)
+            if layer is None or layer.visible:
+                self._catch_up(kind)
 
     def layer(self, kind: str) -> Layer | None:
         """Return the layer of a kind, unless the user removed it."""
@@ -185,6 +209,8 @@ class Scene(QObject):
         for other in _DATA_KINDS:
             layer = self.layer(other)
             if layer is not None:
+                if other == shown:
+                    self._catch_up(other)
                 layer.visible = other == shown
                 _color_bar(layer).visible = other == shown
                 if other == shown:

@@ -192,6 +192,12 @@ def test_the_paper_preset_runs(square_simulation: Simulation) -> None:
     assert np.isfinite(result.expression()).all()
 
 
+def test_mixed_precision_trains_too(square_simulation: Simulation) -> None:
+    slide = square_simulation.slide
+    fitted = fit(slide, Run(device="cpu", precision="bf16"))
+    assert np.isfinite(fitted.predict(slide.subspots()).expression()).all()
+
+
 def test_same_seed_same_result(square_simulation: Simulation) -> None:
     slide = square_simulation.slide
     first, second = (
@@ -251,6 +257,10 @@ def test_slides_it_cannot_learn_from_are_refused_in_words(square_simulation: Sim
     assert "no parameter 'ring'" in _message(slide, ring=2)
     with pytest.raises(InputError, match="cannot be split into 7"):
         enhance(slide, subspots=7)
+    with pytest.raises(InputError, match="no point on the tissue"):
+        enhance(slide, grid_um=1e6)
+    with pytest.raises(InputError, match="halo"):
+        enhance(slide, halo_pitches=-1)
     outside = Region.from_polygons("far", [np.array([(1e6, 1e6), (1e6 + 9, 1e6), (1e6, 1e6 + 9)])])
     with pytest.raises(InputError, match="holds none"):
         enhance(slide, region=outside)

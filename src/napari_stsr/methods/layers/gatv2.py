@@ -191,7 +191,13 @@ def attend(
     weights : (B, T, S, H) tensor
         α; sums to 1 over S, all 0 for a target without any source.
     """
-    mixed, weights = _Attention.apply(left, right, att, index, log_prior, slope)  # type: ignore[no-untyped-call]
+    # Softmax and sums want full precision, also where the products around run in 16 bit.
+    with torch.autocast(left.device.type, enabled=False):
+        if log_prior is not None:
+            log_prior = log_prior.to(att.dtype)
+        mixed, weights = _Attention.apply(  # type: ignore[no-untyped-call]
+            left.to(att.dtype), right.to(att.dtype), att, index, log_prior, slope
+        )
     return mixed, weights
 
 

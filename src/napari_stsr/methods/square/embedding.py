@@ -171,6 +171,7 @@ def embed(
     nodes: Nodes,
     wanted: NDArray[np.bool_],
     replicates: int,
+    seed: int = 0,
     checked: Callable[[], None] = lambda: None,
     chunk: int = 2048,
 ) -> tuple[Tensor, Tensor]:
@@ -183,6 +184,8 @@ def embed(
     wanted : (2n,) bool array
     replicates : int
         0 embeds blocks as they are; otherwise so many thinned copies of every block are embedded.
+    seed : int
+        Of the thinning.
     checked : callable
         Called before every chunk; may raise to stop.
 
@@ -196,14 +199,19 @@ def embed(
     z = torch.zeros(max(1, replicates), len(wanted), codec.latent)
     log_depth = torch.zeros(z.shape[:2])
     numbers = np.flatnonzero(wanted)
+    pooled = numbers[numbers >= nodes.locations]
     with torch.no_grad():
         for replicate in range(len(z)):
-            for start in range(0, len(numbers), chunk):
+            # Locations are never thinned: embedded once, then copied.
+            some = numbers if replicate == 0 else pooled
+            for start in range(0, len(some), chunk):
                 checked()
-                part = numbers[start : start + chunk]
-                rows = nodes.thinned(part, replicate) if replicates else nodes.rows(part)
+                part = some[start : start + chunk]
+                rows = nodes.thinned(part, [seed, replicate]) if replicates else nodes.rows(part)
                 counts = SparseBatch.of(rows, device).dense()
                 at = torch.from_numpy(part)
                 z[replicate, at] = codec.encode(counts).float().cpu()
                 log_depth[replicate, at] = torch.log(counts.sum(1).clamp_min(1.0)).cpu()
+    z[1:, : nodes.locations] = z[0, : nodes.locations]
+    log_depth[1:, : nodes.locations] = log_depth[0, : nodes.locations]
     return z, log_depth

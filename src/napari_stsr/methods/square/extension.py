@@ -17,7 +17,7 @@ from scipy import sparse
 
 Floats32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
-_BLOCK = 1024
+_BLOCK = 512
 
 
 def poisson_weights(
@@ -73,6 +73,7 @@ def chosen_ridge(
     offset: Floats32,
     counts: sparse.csr_matrix,
     seed: int,
+    checked: Callable[[float], None] = lambda done: None,
     among: tuple[float, ...] = (10.0, 100.0, 1000.0, 10_000.0),
     most_genes: int = 1000,
 ) -> float:
@@ -84,6 +85,8 @@ def chosen_ridge(
         As for `poisson_weights`.
     seed : int
         Draws the locations left out and, of many genes, those tried.
+    checked : callable
+        As for `poisson_weights`.
     """
     rng = np.random.default_rng([seed, 11])
     held = rng.random(len(hidden)) < 0.2
@@ -94,7 +97,9 @@ def chosen_ridge(
     truth = counts[held]
     scores = []
     for ridge in among:
-        weight, bias = poisson_weights(hidden[~held], offset[~held], counts[~held], ridge=ridge)
+        weight, bias = poisson_weights(
+            hidden[~held], offset[~held], counts[~held], ridge=ridge, checked=checked
+        )
         log_mean = hidden[held] @ weight.T + bias + offset[held, None]
         seen = float(truth.multiply(log_mean).sum())
         scores.append(seen - float(np.exp(np.minimum(log_mean, 25.0)).sum(dtype=np.float64)))

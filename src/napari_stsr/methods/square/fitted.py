@@ -61,7 +61,7 @@ class SquareFitted(Fitted):
         sites = learned.lattice.sites[parents]
         tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
         z, log_depth, attention = self._diffused(tasks, run)
-        source = self._decoded(z, log_depth)
+        source = self._decoded(z, log_depth, run)
         whole = conserved(
             learned.params.conserve,
             source,
@@ -110,7 +110,7 @@ class SquareFitted(Fitted):
                 z[rows], log_depth[rows] = some_z, some_depth - log_size
                 pieces.append((rows, attention))
         log_depth += torch.from_numpy(log_area)
-        expression = self._decoded(z, log_depth)
+        expression = self._decoded(z, log_depth, run)
         return self._enhancement(targets, expression, _assembled(pieces, len(targets)), z.numpy())
 
     def _location_area(self, targets: Targets) -> float:
@@ -119,8 +119,8 @@ class SquareFitted(Fitted):
             return abs(float(np.linalg.det(self.learned.lattice.basis)))
         return np.pi * self.learned.diameter_um**2 / 4
 
-    def _decoded(self, z: Tensor, log_depth: Tensor) -> DecodedExpression:
-        hidden, log_norm = self.learned.states(z)
+    def _decoded(self, z: Tensor, log_depth: Tensor, run: Run) -> DecodedExpression:
+        hidden, log_norm = self.learned.states(z, run.cancel.check)
         depth = np.exp(log_depth.numpy())
         return DecodedExpression(hidden, self.learned.weight, self.learned.bias, log_norm, depth)
 
@@ -131,17 +131,19 @@ class SquareFitted(Fitted):
         learned, count = self.learned, tasks.virtual.shape[1]
         device = learned.diffusion.correction.weight.device
         gathered = _Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
-        z, log_depth = [], []
+        z = torch.empty(len(tasks) * count, learned.codec.latent)
+        log_depth = torch.empty(len(z))
         with torch.no_grad():
             for start in range(0, len(tasks), chunk):
                 run.cancel.check()
                 part = _part(tasks, slice(start, start + chunk))
                 around = learned.observed.around(part, learned.params.centre_prior, device)
                 some_z, some_depth, weights = learned.diffusion(around)
-                z.append(some_z.flatten(0, 1).float().cpu())
-                log_depth.append(some_depth.flatten().float().cpu())
+                at = slice(start * count, (start + chunk) * count)
+                z[at] = some_z.flatten(0, 1).float().cpu()
+                log_depth[at] = some_depth.flatten().float().cpu()
                 gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
-        return torch.cat(z), torch.cat(log_depth), gathered.attention()
+        return z, log_depth, gathered.attention()
 
     def _enhancement(
         self, targets: Targets, expression: Any, attention: Attention, embedding: Floats32

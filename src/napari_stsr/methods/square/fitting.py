@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stsr import __version__
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
 from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
@@ -17,11 +19,12 @@ from napari_stsr.methods.square.graph_training import GraphTraining, Observed
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
-from napari_stsr.methods.square.template import blocks
+from napari_stsr.methods.square.template import block_tasks, blocks, symmetries
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Counts, Division, Slide
 from napari_stsr.training import Progress, Run
-from napari_stsr.training.checkpoint import Checkpoints, identity
+from napari_stsr.training.checkpoint import Checkpoints, digest, identity
+from napari_stsr.training.device import resolve_device
 from napari_stsr.training.loop import Stage, Trainer, seeded
 
 Ints = NDArray[np.int64]
@@ -79,26 +82,28 @@ def fit_square(
 ) -> Generator[Progress, None, SquareFitted]:
     """Fit all stages; see `Square.fit`."""
     yield Progress("choosing genes", 0, 1, 0.0)
+    run.cancel.check()
     wanted = np.arange(len(slide.genes)) if genes is None else genes
     learned_genes = variable_genes(slide.counts, params.variable_genes, genes)
+    run.cancel.check()
     counts = slide.counts.genes(learned_genes)
+    run.cancel.check()
     division = training_division(slide)
     nodes = Nodes(counts, blocks(slide.lattice, division))
     split = _Split.of(slide, nodes, params, run.seed)
     further = np.setdiff1d(wanted, learned_genes)
     weights = _stage_weights(params)
-    owner = identity(
-        {"slide": slide.source.hashes, "n": len(slide), "total": float(slide.counts.totals.sum()),
-         "params": params.as_dict(), "seed": run.seed, "genes": wanted.tolist()}
-    )  # fmt: skip
+    owner = _identity(slide, params, run, wanted)
     trainer = Trainer(run, Checkpoints(run.checkpoints, owner), sum(weights.values()))
 
     codec = yield from _embedding(trainer, nodes, split, params, weights["embedding"])
     usable = nodes.usable()
     thinned = params.depth == "thinned"
-    z, log_depth = embed(codec, nodes, usable, _REPLICATES if thinned else 0, run.cancel.check)
+    wanted_nodes = usable & _read_nodes(slide, division, split, params)
+    replicates = _REPLICATES if thinned else 0
+    z, log_depth = embed(codec, nodes, wanted_nodes, replicates, run.seed, run.cancel.check)
     gain = float(np.log(len(division.cells))) if thinned else 0.0
-    observed = Observed(z, log_depth, torch.from_numpy(usable), gain)
+    observed = Observed(z, log_depth, torch.from_numpy(wanted_nodes), gain)
     typical = float(log_depth[0, : len(slide)].median())
     with seeded(run.seed, "diffusion"):
         diffusion = Diffusion(
@@ -116,6 +121,40 @@ def fit_square(
     diffusion.cpu()
     yield from _extension(run, slide, learned, further)
     return SquareFitted(learned)
+
+
+def _identity(slide: Slide, params: SquareParams, run: Run, wanted: Ints) -> str:
+    """Fingerprint of all that decides the weights."""
+    rows = slide.counts.rows
+    return identity(
+        {
+            "counts": [digest(part) for part in (rows.data, rows.indices, rows.indptr)],
+            "places": digest(slide.coordinates),
+            "genes": digest(wanted),
+            "params": params.as_dict(),
+            "seed": run.seed,
+            "device": resolve_device(run.device).split(":")[0],
+            "precision": run.precision,
+            "version": __version__,
+        }
+    )
+
+
+def _read_nodes(
+    slide: Slide, division: Division, split: _Split, params: SquareParams
+) -> NDArray[np.bool_]:
+    """All locations, and the blocks that any training or validation task looks at, (2n,)."""
+    read = np.zeros(2 * len(slide), dtype=bool)
+    read[: len(slide)] = True
+    anchors = np.concatenate([split.anchors, split.held_anchors])
+    context = cast(Literal["superspots", "ring"], params.context)
+    for symmetry in symmetries(
+        slide.lattice.kind, cast(Literal["all", "mirror"], params.symmetries)
+    ):
+        tasks = block_tasks(slide.lattice, division, anchors, symmetry, params.rings, context)
+        for seen in (tasks.centre, tasks.context):
+            read[seen[seen >= 0]] = True
+    return read
 
 
 def _stage_weights(params: SquareParams) -> dict[str, float]:
@@ -186,7 +225,8 @@ def _graph(
         len(split.anchors) + len(split.centres),
         params.graph_steps,
         params.batch,
-        params.learning_rate,
+        params.graph_learning_rate,
+        decay=True,
         validate=(lambda: training.validation(split.held_anchors, split.held_centres))
         if split.validates
         else None,
@@ -209,9 +249,10 @@ def _extension(
     hidden, log_norm = learned.states(learned.observed.z[0, rows])
     offset = learned.observed.log_depth[0, rows].numpy() - log_norm
     counts = Counts(slide.counts.rows[rows]).genes(further)
-    ridge = chosen_ridge(hidden, offset, counts, run.seed)
-    run.cancel.check()
-    weight, bias = poisson_weights(
-        hidden, offset, counts, ridge=ridge, checked=lambda done: run.cancel.check()
-    )
+
+    def checked(done: float) -> None:
+        run.cancel.check()
+
+    ridge = chosen_ridge(hidden, offset, counts, run.seed, checked)
+    weight, bias = poisson_weights(hidden, offset, counts, ridge=ridge, checked=checked)
     learned.extend(further, weight, bias)

@@ -64,21 +64,35 @@ class Square(Method):
             )
 
     def estimate(self, slide: Slide, targets: Targets, params: Params) -> Estimate:
-        """Memory and time from the sizes of slide and networks, on two processor cores."""
+        """Memory and time from the sizes of slide and networks, at most, on one processor core.
+
+        The constants were measured; early stopping often halves the time.
+        """
         p = cast(SquareParams, params)
         n, genes = len(slide), min(p.variable_genes, len(slide.genes))
-        parts = 7 if slide.lattice.kind == "hex" else 9
-        around = 1 + (3 * p.rings * (p.rings + 1) if parts == 7 else 4 * p.rings * (p.rings + 1))
-        step = p.batch * genes
-        seconds = 8 + p.embedding_steps * (4e-3 + 4e-8 * step)
-        seconds += p.graph_steps * (0.01 + 1e-7 * step * parts / 2)
-        seconds += p.graph_steps * 3e-9 * p.batch * (around**2 + parts * around) * p.width
-        further = max(0, len(slide.genes) - genes)
-        seconds += 300 * 1.2e-7 * min(n, 256) * further
-        seconds += 2e-6 * len(targets) * around
-        memory = 700e6 + 14.0 * slide.counts.nnz + 4 * step * parts * 6
-        memory += len(targets) * (4 * (p.hidden + p.latent) + min(12 * around * 8, 400))
-        memory += 8 * n * p.latent
+        further = len(slide.genes) - genes
+        hexagonal = slide.lattice.kind == "hex"
+        parts = 7 if hexagonal else 9
+        around = 1 + (3 if hexagonal else 4) * p.rings * (p.rings + 1)
+        latent = genes if p.ablation == "vae" else p.latent
+        replicates = 4 if p.depth == "thinned" else 1
+        blocks = min(n, p.max_centres * around)
+
+        seconds = 3 + 2e-8 * genes * (n + replicates * blocks)
+        if p.ablation != "vae":
+            seconds += p.embedding_steps * (4e-3 + 6.5e-8 * p.batch * genes)
+        decoded = p.batch * (parts + 1) / 2 * genes
+        attended = p.batch * (around**2 + parts * around) * p.width
+        seconds += p.graph_steps * (6e-3 + 4e-8 * decoded + 5e-9 * attended)
+        seconds += 1.7e-7 * min(n, 5000) * (further + 3.2 * min(further, 1000))
+        seconds += len(targets) * (2e-6 * around + 1e-8 * genes)
+
+        edges = len(targets) * around
+        kept = edges * p.layers * p.heads
+        memory = 600e6 + 12.0 * slide.counts.nnz * min(1.0, 2 * genes / len(slide.genes))
+        memory += 24 * decoded + 8 * n * latent * replicates
+        memory += len(targets) * 4 * ((genes if p.ablation == "vae" else p.hidden) + 2 * latent)
+        memory += 12 * (kept if kept <= 20e6 else edges)
         return Estimate(int(memory), float(seconds))
 
     def fit(

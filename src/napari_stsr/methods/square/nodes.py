@@ -32,7 +32,7 @@ class Nodes:
         """Number of locations; blocks are numbered from here."""
         return int(self.counts.shape[0])
 
-    def thinned(self, nodes: Ints, seed: int) -> sparse.csr_matrix:
+    def thinned(self, nodes: Ints, seed: list[int]) -> sparse.csr_matrix:
         """Counts of some nodes, blocks thinned binomially to the depth of one cell.
 
         A block of m measured cells keeps each molecule with probability 1/m. Counts that are no
@@ -45,7 +45,7 @@ class Nodes:
         keep = np.repeat(keep, np.diff(counts.indptr))
         whole = np.rint(counts.data)
         if np.array_equal(whole, counts.data):
-            drawn = np.random.default_rng([seed, int(nodes[0])]).binomial(whole.astype(int), keep)
+            drawn = np.random.default_rng([*seed, int(nodes[0])]).binomial(whole.astype(int), keep)
             counts.data = drawn.astype(np.float32)
             counts.eliminate_zeros()
         else:

@@ -138,7 +138,15 @@ class SquareParams(Params):
         128, "Batch size", "Locations in one training step.", low=4, high=8192, advanced=True
     )
     learning_rate: float = parameter(
-        1e-3, "Learning rate", "Step size of Adam.", low=1e-6, high=1.0, advanced=True
+        1e-3, "Learning rate", "Step size of Adam in stage 1.", low=1e-6, high=1.0, advanced=True
+    )
+    graph_learning_rate: float = parameter(
+        6e-3,
+        "Learning rate of the graph",
+        "Step size of Adam in stage 2, where it falls along a cosine.",
+        low=1e-6,
+        high=1.0,
+        advanced=True,
     )
     kl_weight: float = parameter(
         1.0,
@@ -175,12 +183,13 @@ class SquareParams(Params):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "auto": {"rings": 2, "embedding_steps": 2000, "graph_steps": 1200, "patience": 8},
-    "fast": {"embedding_steps": 600, "graph_steps": 300, "patience": 4},
+    "fast": {"embedding_steps": 600, "graph_steps": 400, "patience": 6},
     "paper": {
         "likelihood": "zinb",
         "latent": 32,
         "width": 128,
         "symmetries": "mirror",
+        "graph_learning_rate": 1e-3,
         "prior": "flat",
         "depth": "pooled",
         "embedding_steps": 6000,

@@ -72,7 +72,7 @@ def _record(enhancement: Enhancement) -> dict[str, Any]:
         "um_per_px_source": enhancement.scale.source,
         "target_kind": targets.kind,
         "target_cell_um": targets.cell,
-        "targets_named": targets.names is not None,
+        "targets_named": targets.names is not None or targets.location_names is not None,
         "targets_per_location": targets.per_location,
     }
     if enhancement.sources is not None:
