@@ -134,7 +134,7 @@ def _in_the_middle(job: Any) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scenes", nargs="*", choices=["tumour", "cortex"])
+    parser.add_argument("scenes", nargs="*", help="tumour, cortex; both by default")
     parser.add_argument("--preset", default="fast")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as kept:

@@ -211,16 +211,18 @@ class Scene(QObject):
             if layer is not None:
                 if other == shown:
                     self._catch_up(other)
-                layer.visible = other == shown
-                _color_bar(layer).visible = other == shown
-                if other == shown:
                     self._say(layer.name)
+                # napari redraws everything for a visibility that is set, changed or not.
+                for part in (layer, _color_bar(layer)):
+                    if part.visible != (other == shown):
+                        part.visible = other == shown
 
     def _say(self, name: str) -> None:
         """Write on the canvas what is shown, so that a picture says measured or enhanced."""
         text = self.viewer.canvas.overlays.text
         # The box is measured a little too short for some signs.
-        text.text, text.position, text.visible = f"{name}   ", "top_left", True
+        if text.text != f"{name}   ":
+            text.text, text.position, text.visible = f"{name}   ", "top_left", True
 
     def kinds(self) -> list[Kind]:
         """Return the pictures there are."""

@@ -83,7 +83,7 @@ class _Attention(torch.autograd.Function):
             activated = functional.leaky_relu(pairs, ctx.slope)
             products = by_score.reshape(-1, heads).mT @ activated.reshape(-1, heads * channels)
             by_att += torch.einsum("hhc->hc", products.view(heads, heads, channels))
-            by_pair = (by_score @ per_head.mT).unflatten(-1, (heads, channels))
+            by_pair = (by_score.reshape(-1, heads) @ per_head.mT).view(pairs.shape)
             by_pair = torch.ops.aten.leaky_relu_backward(by_pair, pairs, ctx.slope, False)
             by_right[at] = by_pair.sum(2)
             by_source = by_pair.sum(1) if by_pair.shape[1] > 1 else by_pair[:, 0]
@@ -137,7 +137,8 @@ def _mixed(weights: Tensor, values: Tensor) -> Tensor:
     """
     _, _, heads, channels = values.shape
     if weights.shape[1] == 1 or weights.shape[2] == 1:
-        spread: Tensor = weights @ _spread(heads, channels, weights)
+        # One product of two matrices: a stack of thin ones is far slower.
+        spread = weights.reshape(-1, heads) @ _spread(heads, channels, weights)
         spread = spread.view(*weights.shape[:3], heads, channels)
         if weights.shape[2] == 1:
             return spread[:, :, 0].mul_(values)

@@ -141,7 +141,7 @@ class SquareParams(Params):
         1e-3, "Learning rate", "Step size of Adam in stage 1.", low=1e-6, high=1.0, advanced=True
     )
     graph_learning_rate: float = parameter(
-        6e-3,
+        2e-3,
         "Learning rate of the graph",
         "Step size of Adam in stage 2, where it falls along a cosine.",
         low=1e-6,
