@@ -132,16 +132,39 @@ def cortex(preset: str) -> None:
     window.viewer.close()
 
 
+def others(preset: str) -> None:
+    """Every other slide: its most abundant gene, or a marker, enhanced."""
+    bins = DATA / "format_fixtures" / "seurat_visium_hd_FAKE"
+    for name, folder, gene in (
+        ("bulb", DATA / "st_mob1" / "spaceranger_like", None),
+        ("eye", DATA / "visium_cytassist_mouse_eye", None),
+        ("tumour-c3", DATA / "her2st_C3" / "spaceranger_like", "ERBB2"),
+        ("bins", bins, None),
+    ):
+        window = Driver()
+        window.open(folder)
+        slide = window.desk.slide
+        most = slide.genes.symbols[int(slide.counts.gene_totals.argmax())]
+        job = window.start(preset)
+        window.wait(lambda job=job: job.ended, 600)
+        if job.state != "done":
+            raise RuntimeError(job.message)
+        window.show_gene(gene or str(most), "enhanced")
+        window.picture(name)
+        window.viewer.close()
+
+
 def _in_the_middle(job: Any) -> bool:
     return job.progress is not None and job.progress.fraction > 0.6
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scenes", nargs="*", help="tumour, cortex; both by default")
+    parser.add_argument("scenes", nargs="*", help="tumour, cortex, others; all by default")
     parser.add_argument("--preset", default="fast")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as kept:
         QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, kept)
-        for scene in given.scenes or ["tumour", "cortex"]:
-            {"tumour": tumour, "cortex": cortex}[scene](given.preset)
+        scenes = {"tumour": tumour, "cortex": cortex, "others": others}
+        for scene in given.scenes or scenes:
+            scenes[scene](given.preset)

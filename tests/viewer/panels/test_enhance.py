@@ -200,3 +200,18 @@ def test_time_left_is_said_in_minutes(opened):
     job.state = "running"
     said = progress_words(job, Progress("graph", 3, 9, 0.333, {}, 75.0))
     assert said == "graph 33 % · 1 min 15 s left"
+
+
+def test_a_copied_recipe_names_the_image_and_the_bin_size_it_was_opened_with() -> None:
+    from dataclasses import replace
+
+    from napari_stsr.slides.simulate import simulate_slide
+    from napari_stsr.viewer.panels.enhance import opened_with
+
+    slide = simulate_slide(shape=(8, 8), genes=20)
+    assert slide.image is not None
+    assert opened_with(slide) == {}
+    given = replace(slide, image=replace(slide.image, path="he.tif", full_resolution=True))
+    assert opened_with(given) == {"image": "he.tif"}
+    bins = replace(slide, kind="visium-hd", image=None, diameter_um=8.0)
+    assert opened_with(bins) == {"bin_um": 8.0}

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 from napari_stsr.errors import InputError
 from napari_stsr.methods import Estimate
 from napari_stsr.session import Job
-from napari_stsr.slides import Region
+from napari_stsr.slides import Region, Slide
 from napari_stsr.training import Run
 from napari_stsr.viewer.background import Background, Failure
 from napari_stsr.viewer.panels.gene_choice import GeneChoice
@@ -287,9 +287,9 @@ class EnhancePanel(Panel):
         try:
             plans = self.request().plans(slide)
             texts = [
-                p.as_python(path, output="enhanced.h5ad", run=run)
+                p.as_python(path, output="enhanced.h5ad", run=run, **opened_with(slide))
                 if form == "python"
-                else p.as_command(path, "enhanced.h5ad", run=run)
+                else p.as_command(path, "enhanced.h5ad", run=run, **opened_with(slide))
                 for p in plans
             ]
         except InputError as error:
@@ -303,3 +303,13 @@ def _find_devices() -> list[tuple[str, str]]:
     from napari_stsr.training.device import devices
 
     return [(found.name, f"{found.name} – {found.label}") for found in devices()]
+
+
+def opened_with(slide: Slide) -> dict[str, Any]:
+    """Return the choices a slide was opened with, as recipes take them."""
+    chosen: dict[str, Any] = {}
+    if slide.image is not None and slide.image.full_resolution and slide.image.path:
+        chosen["image"] = slide.image.path
+    if slide.kind == "visium-hd":
+        chosen["bin_um"] = slide.diameter_um
+    return chosen
