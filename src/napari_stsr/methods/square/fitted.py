@@ -111,7 +111,7 @@ class SquareFitted(Fitted):
                 pieces.append((rows, attention))
         log_depth += torch.from_numpy(log_area)
         expression = self._decoded(z, log_depth, run)
-        return self._enhancement(targets, expression, _assembled(pieces, len(targets)), z.numpy())
+        return self._enhancement(targets, expression, _assembled(pieces), z.numpy())
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""
@@ -218,7 +218,7 @@ class _Edges:
         return Attention({key: sparse.vstack(rows, "csr") for key, rows in self.rows.items()})
 
 
-def _assembled(pieces: list[tuple[Ints, Attention]], targets: int) -> Attention:
+def _assembled(pieces: list[tuple[Ints, Attention]]) -> Attention:
     """Put the attention of groups of targets back in the targets' order."""
     order = np.argsort(np.concatenate([rows for rows, _ in pieces]), kind="stable")
     keys = pieces[0][1].weights
@@ -227,5 +227,4 @@ def _assembled(pieces: list[tuple[Ints, Attention]], targets: int) -> Attention:
         stacked = {(0, 0): sparse.vstack([piece.matrix() for _, piece in pieces], "csr")}
     else:
         stacked = {k: sparse.vstack([p.weights[k] for _, p in pieces], "csr") for k in keys}
-    del targets
     return Attention({key: matrix[order] for key, matrix in stacked.items()})
