@@ -79,6 +79,7 @@ def enhancement(
         sources=barcodes if full else None,
         source_coordinates=places if full else None,
         embedding=rng.normal(size=(m, 3)).astype(np.float32) if full else None,
+        denoised=source if kind == "subspots" else None,
         uncertainty=StoredExpression(rng.random((m, 5)).astype(np.float32)) if full else None,
         provenance={
             "kind": "predicted",
@@ -108,10 +109,12 @@ def assert_same(a: Enhancement, b: Enhancement) -> None:
             assert left.dtype.kind == right.dtype.kind
             if left.dtype.kind == "f":
                 assert left.dtype == right.dtype
-    assert (a.uncertainty is None) == (b.uncertainty is None)
-    if a.uncertainty is not None and b.uncertainty is not None:
-        every = np.arange(len(a.genes))
-        np.testing.assert_array_equal(a.uncertainty.columns(every), b.uncertainty.columns(every))
+    every = np.arange(len(a.genes))
+    for name in ("denoised", "uncertainty"):
+        left, right = getattr(a, name), getattr(b, name)
+        assert (left is None) == (right is None)
+        if left is not None:
+            np.testing.assert_array_equal(left.columns(every), right.columns(every))
     assert (a.attention is None) == (b.attention is None)
     if a.attention is not None and b.attention is not None:
         assert a.attention.weights.keys() == b.attention.weights.keys()

@@ -57,10 +57,12 @@ class FakeFitted(Fitted):
             np.zeros(len(targets), dtype=np.float32),
             np.full(len(targets), 1 / targets.per_location, dtype=np.float32),
         )
+        denoised: Expression | None = None
         if self.params.conserve and targets.kind == "subspots":
             from napari_stsr.slides import Counts
 
             counts = Counts(slide.counts.genes(self.columns))
+            denoised = predicted
             predicted = ConservedExpression(predicted, targets.parent, counts, targets.per_location)
         owned = targets.parent >= 0
         parents = np.where(owned, slide.barcodes[targets.parent], "")
@@ -76,6 +78,7 @@ class FakeFitted(Fitted):
             Attention({(0, 0): weights}),
             slide.barcodes,
             slide.coordinates,
+            denoised=denoised,
         )
 
     def save(self, path: Path) -> None:

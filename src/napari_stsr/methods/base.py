@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from napari_stsr.methods.parameters import Params
 from napari_stsr.results import Enhancement
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.training.progress import Progress, Run
+
+Family = Literal["method", "baseline", "peer"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Fitted(ABC):
     def predict(self, targets: Targets, run: Run | None = None) -> Enhancement:
         """Predict expression at targets; checks `run.cancel` as it goes."""
 
+    def predicting(
+        self, targets: Targets, run: Run | None = None
+    ) -> Generator[Progress, None, Enhancement]:
+        """Predict with reports on the way; a method that takes long here reports its steps."""
+        yield Progress("predicting", 0, 1, 1.0)
+        return self.predict(targets, run)
+
     @abstractmethod
     def save(self, path: Path) -> None:
         """Write everything needed to predict again, complete or not at all."""
@@ -56,6 +65,9 @@ class Method(ABC):
         Of ``"counts"``, ``"lattice"``, ``"image"``, ``"several slides"``.
     gives : tuple of str
         Of ``"expression"``, ``"attention"``, ``"uncertainty"``, ``"domains"``.
+    family : {"method", "baseline", "peer"}
+        A method of ours, a simple baseline to judge it by, or our implementation of another
+        published method.
     params : type
         A subclass of `Params`.
     presets : mapping
@@ -68,6 +80,7 @@ class Method(ABC):
     paper: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
     gives: ClassVar[tuple[str, ...]]
+    family: ClassVar[Family] = "method"
     params: ClassVar[type[Params]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
 

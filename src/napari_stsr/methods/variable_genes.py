@@ -21,9 +21,11 @@ def overdispersion(counts: Counts) -> NDArray[np.float64]:
     used = depth > 0
     typical = float(np.median(depth[used])) if used.any() else 1.0
     factor = np.divide(typical, depth, out=np.zeros_like(depth), where=used)
-    scaled = counts.rows.data * np.repeat(factor, np.diff(counts.rows.indptr))
-    mean = np.bincount(counts.rows.indices, scaled, minlength=g) / n
-    square = np.bincount(counts.rows.indices, scaled * scaled, minlength=g) / n
+    mean, square = np.zeros(g), np.zeros(g)
+    for part, data, indices, indptr in counts.chunks():
+        scaled = data * np.repeat(factor[part], np.diff(indptr))
+        mean += np.bincount(indices, scaled, minlength=g) / n
+        square += np.bincount(indices, scaled * scaled, minlength=g) / n
     expected = mean * factor[used].mean() if used.any() else mean
     ratio = np.divide(square - mean**2, expected, out=np.zeros(g), where=expected > 0)
     return np.asarray((ratio - 1) * np.sqrt(n / 2))

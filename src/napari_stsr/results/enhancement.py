@@ -41,6 +41,9 @@ class Enhancement:
     source_coordinates : (n, 2) float array, optional
         Their centres in µm.
     embedding : (m, d) float array, optional
+    denoised : Expression, optional
+        The method's own expected counts, where `expression_source` was made to add up to what was
+        measured.
     uncertainty : Expression, optional
         Standard deviation of the expected counts.
     provenance : dict
@@ -59,6 +62,7 @@ class Enhancement:
     sources: NDArray[np.str_] | None = None
     source_coordinates: NDArray[np.float64] | None = None
     embedding: NDArray[np.float32] | None = None
+    denoised: Expression | None = None
     uncertainty: Expression | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -114,5 +118,6 @@ class Enhancement:
             parents=self.parents[rows],
             attention=None if self.attention is None else self.attention.take(rows),
             embedding=None if self.embedding is None else self.embedding[rows],
+            denoised=None if self.denoised is None else self.denoised.take(rows),
             uncertainty=None if self.uncertainty is None else self.uncertainty.take(rows),
         )

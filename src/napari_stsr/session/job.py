@@ -50,7 +50,7 @@ class Job:
         self.slide, self.plan, self.run = slide, plan, run
         self._changed = changed
         self._ended = threading.Event()
-        # Starting and cancelling a queued job exclude each other.
+        # Changes of state exclude each other.
         self._turn = threading.Lock()
         self.state: State = "queued"
         self.progress: Progress | None = None
@@ -78,14 +78,22 @@ class Job:
     def pause(self) -> None:
         """Wait at the next step."""
         self.run.cancel.pause()
-        if self.state == "running":
-            self._become("paused")
+        with self._turn:
+            waits = self.state == "running"
+            if waits:
+                self.state = "paused"
+        if waits:
+            self._notify()
 
     def resume(self) -> None:
         """Go on."""
         self.run.cancel.resume()
-        if self.state == "paused":
-            self._become("running")
+        with self._turn:
+            goes = self.state == "paused"
+            if goes:
+                self.state = "running"
+        if goes:
+            self._notify()
 
     def cancel(self) -> None:
         """Stop at the next step."""
@@ -129,12 +137,9 @@ class Job:
             self.history.append(progress)
         self._notify()
 
-    def _become(self, state: State) -> None:
-        self.state = state
-        self._notify()
-
     def _end(self, state: State) -> None:
-        self.state = state
+        with self._turn:
+            self.state = state
         self._ended.set()
         self._notify()
 
@@ -165,7 +170,7 @@ class JobQueue:
 
     def close(self, timeout: float = 10.0) -> None:
         """Cancel everything and end the thread."""
-        for job in self.jobs:
+        for job in list(self.jobs):
             job.cancel()
         if self._thread is not None:
             self._waiting.put(None)
@@ -175,3 +180,5 @@ class JobQueue:
     def _work(self) -> None:
         while (job := self._waiting.get()) is not None:
             job.work()
+            # An ended job would keep its slide and its result in memory.
+            self.jobs.remove(job)

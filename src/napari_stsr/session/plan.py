@@ -19,6 +19,7 @@ from napari_stsr.session.provenance import provenance
 from napari_stsr.session.recipe import command_recipe, python_recipe
 from napari_stsr.slides import Region, Slide, Targets
 from napari_stsr.training import Progress, Run
+from napari_stsr.training.progress import outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +110,7 @@ class Plan:
         params = self.params()
         run.cancel.check()
         fitted = yield from get_method(self.method).fit(learned, params, run, self.columns(slide))
-        yield Progress("predicting", 0, 1, 1.0)
-        result = fitted.predict(targets, run)
+        result = yield from fitted.predicting(targets, run)
         # Flags are judged on the whole slide: the edge of a region is not the edge of the tissue.
         in_tissue, supported = support(slide, targets)
         record = {**provenance(slide, self, params, run), **result.provenance}
@@ -185,10 +185,4 @@ def enhance(
     >>> from napari_stsr import enhance, simulate_slide
     >>> result = enhance(simulate_slide(), preset="fast")        # doctest: +SKIP
     """
-    enhancing = Plan(method, preset, **plan).enhancing(slide, run or Run())
-    while True:
-        try:
-            next(enhancing)
-        except StopIteration as end:
-            result: Enhancement = end.value
-            return result
+    return outcome(Plan(method, preset, **plan).enhancing(slide, run or Run()))

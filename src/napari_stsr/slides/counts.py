@@ -56,7 +56,7 @@ class Counts:
     def totals(self) -> NDArray[np.float64]:
         """Sum of counts per location, shape (n,)."""
         out = np.zeros(self.shape[0])
-        for part, data, indices, indptr in self._chunks(8192):
+        for part, data, indices, indptr in self.chunks(8192):
             ones = np.ones(self.shape[1])
             block = sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, len(ones)))
             out[part] = block @ ones
@@ -66,11 +66,20 @@ class Counts:
     def gene_totals(self) -> NDArray[np.float64]:
         """Sum of counts per gene, shape (g,)."""
         out = np.zeros(self.shape[1])
-        for _, data, indices, _ in self._chunks():
+        for _, data, indices, _ in self.chunks():
             out += np.bincount(indices, data, minlength=self.shape[1])
         return out
 
-    def _chunks(self, size: int = 65_536) -> Iterator[tuple[slice, Any, Any, Any]]:
+    @cached_property
+    def whole(self) -> bool:
+        """Whether all counts are whole numbers ≥ 0, so that there are molecules to speak of."""
+        data = self.rows.data
+        if data.dtype.kind in "ub":
+            return True
+        parts = (data[start : start + 8_000_000] for start in range(0, len(data), 8_000_000))
+        return all(bool((part >= 0).all() and (part == np.rint(part)).all()) for part in parts)
+
+    def chunks(self, size: int = 65_536) -> Iterator[tuple[slice, Any, Any, Any]]:
         """Blocks of rows with their values, columns and pointers, viewed, not copied.
 
         Sums over a whole HD slide at once would make float64 copies of everything.
@@ -108,7 +117,7 @@ class Counts:
         if (place[columns] != np.arange(len(columns))).any():
             raise InputError("A gene is named twice in one list.", "Name each gene once.")
         pieces = []
-        for _, data, indices, indptr in self._chunks():
+        for _, data, indices, indptr in self.chunks():
             where = place[indices]
             kept = where >= 0
             ends = np.concatenate([[0], np.cumsum(kept)])[indptr]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from napari_stsr.errors import Cancelled, InputError
 if TYPE_CHECKING:
     from napari_stsr.methods.base import Fitted
 
+T = TypeVar("T")
 Precision = Literal["auto", "32", "bf16", "16"]
 
 
@@ -47,6 +48,16 @@ class Progress:
     losses: Mapping[str, float] = field(default_factory=dict)
     eta_s: float | None = None
     preview: NDArray[np.float32] | None = None
+
+
+def outcome(work: Generator[Any, None, T]) -> T:
+    """Run a generator of reports to its end and return its value."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
 
 class CancelToken:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from napari.layers import Image, Layer, Points
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _DEBOUNCE_MS = 60
-_DATA_KINDS = ("measured", "enhanced", "difference", "attention", "preview")
+_DATA_KINDS = (*get_args(Kind), "preview")
 
 
 def slide_layers(slide: Slide) -> list[LayerDataTuple]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_stsr.errors import InputError
+from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.methods import Fitted, get_method
 from napari_stsr.session import enhance
 from napari_stsr.slides import Region, Slide, points
@@ -60,6 +60,22 @@ def test_without_conservation_the_networks_own_amounts_come_out(
     assert not np.allclose(_sums(slide, values, 9), slide.counts.rows.toarray(), rtol=0.01)
     total = values.sum() / slide.counts.totals.sum()
     assert 0.5 < total < 2
+    # A conserving fit carries the same amounts beside the conserved ones.
+    conserving = fit(slide).predict(slide.subspots())
+    assert conserving.denoised is not None
+    every = np.arange(len(slide.genes))
+    np.testing.assert_array_equal(conserving.denoised.columns(every), values)
+
+
+def test_prediction_reports_and_stops(square_simulation: Simulation, square_fit: Fitted) -> None:
+    slide, run = square_simulation.slide, Run()
+    predicting = square_fit.predicting(slide.subspots(), run)
+    progress = next(predicting)
+    assert progress.stage == "predicting"
+    assert 0 < progress.step <= progress.total == 2 * 9 * len(slide)
+    run.cancel.cancel()
+    with pytest.raises(Cancelled):
+        next(predicting)
 
 
 def test_it_resolves_within_spots_where_a_uniform_split_cannot() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,23 @@ def test_differences_cancel_within_every_spot_of_a_conserved_result(slide, resul
     made = {f.kind: f for f in frames(View(slide, result, gene))}
     sums = np.bincount(result.targets.parent, made["difference"].values)
     np.testing.assert_allclose(sums, 0, atol=1e-3)
+
+
+def test_the_denoised_picture_is_the_methods_own_and_says_so(slide, result):
+    gene = str(slide.genes.ids[3])
+    made = {f.kind: f for f in frames(View(slide, result, gene))}
+    assert made["denoised"].name == f"{slide.genes.label(3)} · denoised (Fake, 9 per spot)"
+    own = result.denoised.columns(np.array([3]))[:, 0]
+    np.testing.assert_array_equal(made["denoised"].values, own)
+    assert np.abs(made["denoised"].values - made["enhanced"].values).max() > 0.01
+
+
+def test_uncertainty_has_a_picture_where_a_result_has_it(slide, result):
+    gene = str(slide.genes.ids[3])
+    told = replace(result, uncertainty=result.denoised)
+    made = {f.kind: f for f in frames(View(slide, told, gene))}
+    assert "uncertainty" in made["uncertainty"].name
+    assert "uncertainty" not in {f.kind for f in frames(View(slide, result, gene))}
 
 
 def test_measured_counts_spread_over_subspots_keep_their_sum(slide, result):

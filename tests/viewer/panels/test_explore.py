@@ -14,7 +14,7 @@ def enhanced(opened):
 
 
 def shown(window) -> list[str]:
-    kinds = ("measured", "enhanced", "difference", "attention")
+    kinds = ("measured", "enhanced", "denoised", "difference", "attention")
     layers = {kind: window.desk.scene.layer(kind) for kind in kinds}
     return [kind for kind, layer in layers.items() if layer is not None and layer.visible]
 
@@ -60,13 +60,23 @@ def test_a_pinned_gene_comes_first_and_is_kept(opened):
 
 
 def test_buttons_show_one_picture_and_its_colour_bar(enhanced):
-    for kind in ("measured", "difference", "attention", "enhanced"):
+    for kind in ("measured", "difference", "denoised", "attention", "enhanced"):
         enhanced.explore.kinds[kind].click()
         enhanced.wait(lambda kind=kind: shown(enhanced) == [kind])
         layer = enhanced.desk.scene.layer(kind)
         bar = layer.face_colorbar if kind == "measured" else layer.colorbar
         assert bar.visible
         assert layer.name in enhanced.viewer.canvas.overlays.text.text
+
+
+def test_pictures_a_result_does_not_have_cannot_be_chosen(enhanced):
+    from dataclasses import replace
+
+    assert enhanced.explore.kinds["denoised"].isEnabled()
+    assert not enhanced.explore.kinds["uncertainty"].isEnabled()
+    enhanced.desk.show_result(replace(enhanced.desk.result, denoised=None))
+    enhanced.wait(lambda: "denoised" not in enhanced.desk.scene.frames)
+    assert not enhanced.explore.kinds["denoised"].isEnabled()
 
 
 def test_a_gene_that_was_not_predicted_falls_back_to_measured_and_says_so(enhanced):

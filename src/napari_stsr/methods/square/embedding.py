@@ -6,7 +6,7 @@ trained on locations and on blocks of locations alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -172,10 +172,11 @@ def embed(
     wanted: NDArray[np.bool_],
     replicates: int,
     seed: int = 0,
-    checked: Callable[[], None] = lambda: None,
     chunk: int = 2048,
-) -> tuple[Tensor, Tensor]:
+) -> Generator[float, None, tuple[Tensor, Tensor]]:
     """Embeddings and log depths of the wanted nodes, zeros elsewhere.
+
+    Yields the share that is done, after every chunk.
 
     Parameters
     ----------
@@ -186,8 +187,6 @@ def embed(
         0 embeds blocks as they are; otherwise so many thinned copies of every block are embedded.
     seed : int
         Of the thinning.
-    checked : callable
-        Called before every chunk; may raise to stop.
 
     Returns
     -------
@@ -200,18 +199,20 @@ def embed(
     log_depth = torch.zeros(z.shape[:2])
     numbers = np.flatnonzero(wanted)
     pooled = numbers[numbers >= nodes.locations]
-    with torch.no_grad():
-        for replicate in range(len(z)):
-            # Locations are never thinned: embedded once, then copied.
-            some = numbers if replicate == 0 else pooled
-            for start in range(0, len(some), chunk):
-                checked()
-                part = some[start : start + chunk]
-                rows = nodes.thinned(part, [seed, replicate]) if replicates else nodes.rows(part)
-                counts = SparseBatch.of(rows, device).dense()
-                at = torch.from_numpy(part)
+    whole, done = len(numbers) + (len(z) - 1) * len(pooled), 0
+    for replicate in range(len(z)):
+        # Locations are never thinned: embedded once, then copied.
+        some = numbers if replicate == 0 else pooled
+        for start in range(0, len(some), chunk):
+            part = some[start : start + chunk]
+            rows = nodes.thinned(part, [seed, replicate]) if replicates else nodes.rows(part)
+            counts = SparseBatch.of(rows, device).dense()
+            at = torch.from_numpy(part)
+            with torch.no_grad():
                 z[replicate, at] = codec.encode(counts).float().cpu()
-                log_depth[replicate, at] = torch.log(counts.sum(1).clamp_min(1.0)).cpu()
+            log_depth[replicate, at] = torch.log(counts.sum(1).clamp_min(1.0)).cpu()
+            done += len(part)
+            yield done / whole
     z[1:, : nodes.locations] = z[0, : nodes.locations]
     log_depth[1:, : nodes.locations] = log_depth[0, : nodes.locations]
     return z, log_depth

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from napari_stsr.methods.square.saved import write_learned
 from napari_stsr.methods.square.template import Tasks, canonical, site_tasks
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
+from napari_stsr.results.expression import Expression
 from napari_stsr.slides import Targets
-from napari_stsr.training import Run
+from napari_stsr.training import Progress, Run
 from napari_stsr.training.device import limited_threads
+from napari_stsr.training.progress import Pace, outcome
 
 Ints = NDArray[np.int64]
 Floats32 = NDArray[np.float32]
@@ -46,13 +48,18 @@ class SquareFitted(Fitted):
         sees only its neighbours. Conservation holds for subspots, whole locations at a time, also
         where only some of a location's parts are asked for.
         """
+        return outcome(self.predicting(targets, run))
+
+    def predicting(
+        self, targets: Targets, run: Run | None = None
+    ) -> Generator[Progress, None, Enhancement]:
+        """Predict, reporting on the way; see `predict`."""
         run = run or Run()
         with limited_threads(run.threads):
-            if targets.kind == "subspots":
-                return self._subspots(targets, run)
-            return self._points(targets, run)
+            work = self._subspots if targets.kind == "subspots" else self._points
+            return (yield from work(targets, run))
 
-    def _subspots(self, targets: Targets, run: Run) -> Enhancement:
+    def _subspots(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, k = self.learned, targets.per_location
         division = learned.lattice.division(k)
         owner = self._owner(targets)
@@ -60,8 +67,9 @@ class SquareFitted(Fitted):
         virtual = canonical(learned.lattice.kind, division.offsets)[None]
         sites = learned.lattice.sites[parents]
         tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
-        z, log_depth, attention = self._diffused(tasks, run)
-        source = self._decoded(z, log_depth, run)
+        reports = _Reports(run, len(tasks) * k)
+        z, log_depth, attention = yield from self._diffused(tasks, reports)
+        source = yield from self._decoded(z, log_depth, reports)
         whole = conserved(
             learned.params.conserve,
             source,
@@ -71,9 +79,10 @@ class SquareFitted(Fitted):
             run.seed,
         )
         rows = inverse * k + targets.part
-        expression = whole if np.array_equal(rows, np.arange(len(z))) else whole.take(rows)
-        attention = attention if len(rows) == len(z) else attention.take(rows)
-        return self._enhancement(targets, expression, attention, z.numpy()[rows])
+        if not np.array_equal(rows, np.arange(len(z))):
+            whole, source, attention = whole.take(rows), source.take(rows), attention.take(rows)
+        denoised = None if learned.params.conserve == "off" else source
+        return self._enhancement(targets, whole, attention, z.numpy()[rows], denoised)
 
     def _owner(self, targets: Targets) -> Ints:
         """Location each subspot divides, by place: parents may be numbered on a larger slide."""
@@ -88,7 +97,7 @@ class SquareFitted(Fitted):
             )
         return owner
 
-    def _points(self, targets: Targets, run: Run) -> Enhancement:
+    def _points(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, lattice = self.learned, self.learned.lattice
         sites = lattice.nearest_site(targets.coordinates)
         offset = (lattice.fractional(targets.coordinates) - sites)[:, None]
@@ -99,6 +108,7 @@ class SquareFitted(Fitted):
         z = torch.empty(len(targets), learned.codec.latent)
         log_depth = torch.empty(len(targets))
         pieces: list[tuple[Ints, Attention]] = []
+        reports = _Reports(run, len(targets))
         # Inside a measured cell the network speaks of a part of it, elsewhere of a whole location.
         for chosen, log_size in ((inside, -parts), (~inside, 0.0)):
             rows = np.flatnonzero(chosen)
@@ -106,11 +116,11 @@ class SquareFitted(Fitted):
                 tasks = site_tasks(
                     lattice, sites[rows], virtual[rows], log_size, learned.params.rings
                 )
-                some_z, some_depth, attention = self._diffused(tasks, run)
+                some_z, some_depth, attention = yield from self._diffused(tasks, reports)
                 z[rows], log_depth[rows] = some_z, some_depth - log_size
                 pieces.append((rows, attention))
         log_depth += torch.from_numpy(log_area)
-        expression = self._decoded(z, log_depth, run)
+        expression = yield from self._decoded(z, log_depth, reports)
         return self._enhancement(targets, expression, _assembled(pieces), z.numpy())
 
     def _location_area(self, targets: Targets) -> float:
@@ -119,34 +129,47 @@ class SquareFitted(Fitted):
             return abs(float(np.linalg.det(self.learned.lattice.basis)))
         return np.pi * self.learned.diameter_um**2 / 4
 
-    def _decoded(self, z: Tensor, log_depth: Tensor, run: Run) -> DecodedExpression:
-        hidden, log_norm = self.learned.states(z, run.cancel.check)
+    def _decoded(
+        self, z: Tensor, log_depth: Tensor, reports: _Reports, chunk: int = 8192
+    ) -> Generator[Progress, None, DecodedExpression]:
+        hidden = np.empty((len(z), self.learned.codec.output.in_features), dtype=np.float32)
+        log_norm = np.empty(len(z), dtype=np.float32)
+        for start in range(0, len(z), chunk):
+            part = slice(start, start + chunk)
+            hidden[part], log_norm[part] = self.learned.states(z[part])
+            yield from reports.after(len(z[part]))
         depth = np.exp(log_depth.numpy())
         return DecodedExpression(hidden, self.learned.weight, self.learned.bias, log_norm, depth)
 
     def _diffused(
-        self, tasks: Tasks, run: Run, chunk: int = 1024
-    ) -> tuple[Tensor, Tensor, Attention]:
+        self, tasks: Tasks, reports: _Reports, chunk: int = 1024
+    ) -> Generator[Progress, None, tuple[Tensor, Tensor, Attention]]:
         """Embeddings (b·v, latent), log depths (b·v,) and attention of all tasks."""
         learned, count = self.learned, tasks.virtual.shape[1]
         device = learned.diffusion.correction.weight.device
         gathered = _Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
         z = torch.empty(len(tasks) * count, learned.codec.latent)
         log_depth = torch.empty(len(z))
-        with torch.no_grad():
-            for start in range(0, len(tasks), chunk):
-                run.cancel.check()
-                part = _part(tasks, slice(start, start + chunk))
-                around = learned.observed.around(part, learned.params.centre_prior, device)
+        for start in range(0, len(tasks), chunk):
+            part = _part(tasks, slice(start, start + chunk))
+            around = learned.observed.around(part, learned.params.centre_prior, device)
+            # Not around the loop: between reports the switch would hold for whoever runs then.
+            with torch.no_grad():
                 some_z, some_depth, weights = learned.diffusion(around)
-                at = slice(start * count, (start + chunk) * count)
-                z[at] = some_z.flatten(0, 1).float().cpu()
-                log_depth[at] = some_depth.flatten().float().cpu()
-                gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
+            at = slice(start * count, (start + chunk) * count)
+            z[at] = some_z.flatten(0, 1).float().cpu()
+            log_depth[at] = some_depth.flatten().float().cpu()
+            gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
+            yield from reports.after(len(part) * count)
         return z, log_depth, gathered.attention()
 
     def _enhancement(
-        self, targets: Targets, expression: Any, attention: Attention, embedding: Floats32
+        self,
+        targets: Targets,
+        expression: Expression,
+        attention: Attention,
+        embedding: Floats32,
+        denoised: Expression | None = None,
     ) -> Enhancement:
         learned = self.learned
         parents = np.full(len(targets), "", dtype=learned.barcodes.dtype)
@@ -166,11 +189,34 @@ class SquareFitted(Fitted):
             learned.barcodes,
             learned.coordinates,
             embedding,
+            denoised,
         )
 
     def save(self, path: Path) -> None:
         """Write networks, embeddings and measured counts, complete or not at all."""
         write_learned(Path(path), self.learned)
+
+
+class _Reports:
+    """Reports of a prediction, which passes over its places twice: graph, then decoder."""
+
+    def __init__(self, run: Run, places: int) -> None:
+        self._run, self._total, self._step, self._pace = run, 2 * places, 0, Pace()
+        run.cancel.check()
+
+    def after(self, places: int) -> Iterator[Progress]:
+        """Count places done, stop if asked, and report if a report is due."""
+        self._run.cancel.check()
+        self._step += places
+        if self._pace.due():
+            done = self._step / self._total
+            yield Progress(
+                "predicting",
+                self._step,
+                self._total,
+                done,
+                eta_s=self._pace.eta_s(done),
+            )
 
 
 def _part(tasks: Tasks, rows: slice) -> Tasks:

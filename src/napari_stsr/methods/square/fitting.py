@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,8 +26,10 @@ from napari_stsr.training import Progress, Run
 from napari_stsr.training.checkpoint import Checkpoints, digest, identity
 from napari_stsr.training.device import resolve_device
 from napari_stsr.training.loop import Stage, Trainer, seeded
+from napari_stsr.training.progress import Pace
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 _LOWER = "batch size, rings of context or variable genes"
 _MOST_VALIDATED = 384
 _REPLICATES = 4
@@ -101,7 +103,8 @@ def fit_square(
     thinned = params.depth == "thinned"
     wanted_nodes = usable & _read_nodes(slide, division, split, params)
     replicates = _REPLICATES if thinned else 0
-    z, log_depth = embed(codec, nodes, wanted_nodes, replicates, run.seed, run.cancel.check)
+    embedding = embed(codec, nodes, wanted_nodes, replicates, run.seed)
+    z, log_depth = yield from _reported(run, "embedding the slide", embedding)
     gain = float(np.log(len(division.cells))) if thinned else 0.0
     observed = Observed(z, log_depth, torch.from_numpy(wanted_nodes), gain)
     typical = float(log_depth[0, : len(slide)].median())
@@ -121,6 +124,22 @@ def fit_square(
     diffusion.cpu()
     yield from _extension(run, slide, learned, further)
     return SquareFitted(learned)
+
+
+def _reported(
+    run: Run, stage: str, work: Generator[float, None, T]
+) -> Generator[Progress, None, T]:
+    """Report the shares of a piece of work that are done, and stop it if asked."""
+    pace = Pace()
+    while True:
+        run.cancel.check()
+        try:
+            done = next(work)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+        if pace.due():
+            yield Progress(stage, round(100 * done), 100, done, eta_s=pace.eta_s(done))
 
 
 def _identity(slide: Slide, params: SquareParams, run: Run, wanted: Ints) -> str:

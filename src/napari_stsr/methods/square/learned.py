@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,21 +97,9 @@ class Learned:
         at = order[np.searchsorted(self.gene_columns, columns, sorter=order)]
         self.weight[at], self.bias[at] = weight, bias
 
-    def states(
-        self, z: Tensor, checked: Callable[[], None] = lambda: None, chunk: int = 8192
-    ) -> tuple[Floats32, Floats32]:
-        """Hidden decoder states (m, h) and log softmax denominators (m,) of embeddings.
-
-        `checked` is called before every chunk and may raise to stop.
-        """
-        device = self.codec.output.weight.device
-        hidden = np.empty((len(z), self.codec.output.in_features), dtype=np.float32)
-        norm = np.empty(len(z), dtype=np.float32)
+    def states(self, z: Tensor) -> tuple[Floats32, Floats32]:
+        """Hidden decoder states (m, h) and log softmax denominators (m,) of embeddings."""
         with torch.no_grad():
-            for start in range(0, len(z), chunk):
-                checked()
-                part = slice(start, start + chunk)
-                state = self.codec.hidden(z[part].to(device))
-                norm[part] = torch.logsumexp(self.codec.output(state), dim=-1).cpu().numpy()
-                hidden[part] = state.cpu().numpy()
-        return hidden, norm
+            state = self.codec.hidden(z.to(self.codec.output.weight.device))
+            norm = torch.logsumexp(self.codec.output(state), dim=-1)
+        return state.cpu().numpy(), norm.cpu().numpy()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 KEY = "napari_stsr"
-UNCERTAINTY = "layers/uncertainty_sd"
+# Matrices beside X, by the field of the enhancement they hold.
+LAYERS = {"denoised": "layers/denoised", "uncertainty": "layers/uncertainty_sd"}
 _LAYOUT = 1
 _ATTENTION = re.compile(r"attention_l(\d+)_h(\d+)")
 
@@ -57,6 +58,16 @@ def annotated(enhancement: Enhancement, columns: NDArray[np.int64]) -> AnnData:
         for (layer, head), weights in enhancement.attention.weights.items():
             places[f"attention_l{layer}_h{head}"] = weights
     return AnnData(None, obs=obs, var=var, obsm=places, uns={KEY: _record(enhancement)})
+
+
+def matrices(enhancement: Enhancement) -> dict[str, Expression]:
+    """Matrices to pour into the table, by their place in it."""
+    found = {"X": enhancement.expression_source}
+    for field, name in LAYERS.items():
+        expression: Expression | None = getattr(enhancement, field)
+        if expression is not None:
+            found[name] = expression
+    return found
 
 
 def _record(enhancement: Enhancement) -> dict[str, Any]:
@@ -127,11 +138,13 @@ def read_annotated(path: Path, table: str = "") -> Enhancement:
         places = {name: read_elem(group["obsm"][name]) for name in group["obsm"]}
         shape = (len(obs), len(var))
         expression = _matrix(group, path, table, "X", shape)
-        uncertainty = None
-        if "layers" in group and "uncertainty_sd" in group["layers"]:
-            uncertainty = _matrix(group, path, table, UNCERTAINTY, shape)
+        beside: dict[str, Any] = {
+            field: _matrix(group, path, table, name, shape)
+            for field, name in LAYERS.items()
+            if name in group
+        }
     plain = _enhancement(record, obs, var, places, expression)
-    return replace(plain, uncertainty=uncertainty, attention=_attention(places))
+    return replace(plain, **beside, attention=_attention(places))
 
 
 def _matrix(group: Any, path: Path, table: str, name: str, shape: tuple[int, int]) -> Expression:

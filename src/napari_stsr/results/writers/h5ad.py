@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_stsr.files import written_aside
 from napari_stsr.results.enhancement import Enhancement
 from napari_stsr.results.expression import Expression
-from napari_stsr.results.writers.annotated import UNCERTAINTY, annotated
+from napari_stsr.results.writers.annotated import annotated, matrices
 from napari_stsr.results.writers.patient_file import PatientFile
 from napari_stsr.results.writers.stored import chunks, pour
 
@@ -25,9 +25,8 @@ def write_h5ad(enhancement: Enhancement, path: Path, columns: NDArray[np.int64])
     with written_aside(path) as aside, PatientFile(aside) as patient:
         with h5py.File(patient, "w") as file:
             write_elem(file, "/", table)
-            _write_matrix(file, "X", enhancement.expression_source, columns, patient)
-            if enhancement.uncertainty is not None:
-                _write_matrix(file, UNCERTAINTY, enhancement.uncertainty, columns, patient)
+            for name, expression in matrices(enhancement).items():
+                _write_matrix(file, name, expression, columns, patient)
         patient.check()
 
 

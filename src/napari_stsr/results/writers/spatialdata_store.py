@@ -13,7 +13,7 @@ from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
 from napari_stsr.results.enhancement import Enhancement
 from napari_stsr.results.expression import Expression
-from napari_stsr.results.writers.annotated import UNCERTAINTY, annotated
+from napari_stsr.results.writers.annotated import annotated, matrices
 from napari_stsr.results.writers.stored import chunks, pour
 from napari_stsr.slides import Slide
 
@@ -60,9 +60,8 @@ def _pour_matrices(store: Path, enhancement: Enhancement, columns: NDArray[np.in
     import zarr
 
     root = zarr.open_group(str(store), mode="r+", use_consolidated=False)
-    _write_matrix(root, TABLE + "X", enhancement.expression_source, columns)
-    if enhancement.uncertainty is not None:
-        _write_matrix(root, TABLE + UNCERTAINTY, enhancement.uncertainty, columns)
+    for name, expression in matrices(enhancement).items():
+        _write_matrix(root, TABLE + name, expression, columns)
     zarr.consolidate_metadata(root.store)
 
 

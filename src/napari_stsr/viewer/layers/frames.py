@@ -26,7 +26,7 @@ from napari_stsr.viewer.layers.look import (
 )
 from napari_stsr.viewer.layers.places import Limits, Places, places_of_slide, places_of_targets
 
-Kind = Literal["measured", "enhanced", "difference", "attention"]
+Kind = Literal["measured", "enhanced", "denoised", "difference", "uncertainty", "attention"]
 MapName = Literal["own share", "one-sidedness"]
 TOTAL = "Total counts"
 
@@ -38,7 +38,7 @@ class Frame:
     Attributes
     ----------
     kind : str
-        ``"measured"``, ``"enhanced"``, ``"difference"`` or ``"attention"``.
+        One of `Kind`.
     name : str
         For the layer list; says measured or enhanced.
     values : float32 array
@@ -143,13 +143,12 @@ def frames(view: View) -> Iterator[Frame]:
 
 
 def predicted_frames(view: View, counts: NDArray[np.float32]) -> list[Frame]:
-    """Enhanced, difference and attention pictures, as far as the result has them."""
+    """Every picture the result can show of the gene, and of its attention."""
     result = view.result
     assert result is not None
     made = []
     if view.predicted and view.gene is not None:
-        values = result.expression([view.gene])[:, 0]
-        made += enhanced_frames(view, counts, values)
+        made += enhanced_frames(view, counts, result.genes.columns([view.gene]))
     if view.attention is not None and result.attention is not None:
         places = _target_places(result)
         values = view.attention.values(result)
@@ -161,37 +160,36 @@ def predicted_frames(view: View, counts: NDArray[np.float32]) -> list[Frame]:
 
 
 def enhanced_frames(
-    view: View, counts: NDArray[np.float32], values: NDArray[np.float32]
+    view: View, counts: NDArray[np.float32], column: NDArray[np.int64]
 ) -> list[Frame]:
-    """Enhanced values and their difference to the measured ones."""
+    """Enhanced values, what the method itself expected, their difference and uncertainty."""
     result = view.result
     assert result is not None
-    places, bearing = _target_places(result), bearing_of(view.slide, result)
-    spread = bearing.measured(counts)
-    both = np.concatenate([values, spread]) if view.shared else values
-    what = describe(result)
+    places, what = _target_places(result), describe(result)
+    spread = bearing_of(view.slide, result).measured(counts)
+    values = result.expression_source.columns(column)[:, 0]
+    limits = view.contrast.limits(np.concatenate([values, spread]) if view.shared else values)
+    magma = clear_low(ENHANCED_COLORMAP)
+
+    def frame(
+        kind: Kind, words: str, shown: NDArray[np.float32], limits: Limits, colours: Colormap
+    ) -> Frame:
+        name, about = f"{view.label} · {words}", {"result": result} if kind == "enhanced" else {}
+        return Frame(kind, name, places, shown, places.painted(shown), limits, colours, about)
+
+    made = [frame("enhanced", f"enhanced ({what})", values, limits, magma)]
+    if result.denoised is not None:
+        smooth = result.denoised.columns(column)[:, 0]
+        own = limits if view.shared else view.contrast.limits(smooth)
+        made.append(frame("denoised", f"denoised ({what})", smooth, own, magma))
     difference = values - spread
-    return [
-        Frame(
-            "enhanced",
-            f"{view.label} · enhanced ({what})",
-            places,
-            values,
-            places.painted(values),
-            view.contrast.limits(both),
-            clear_low(ENHANCED_COLORMAP),
-            {"result": result},
-        ),
-        Frame(
-            "difference",
-            f"{view.label} · enhanced − measured",
-            places,
-            difference,
-            places.painted(difference),
-            view.contrast.symmetric(difference),
-            clear_middle(),
-        ),
-    ]
+    even = view.contrast.symmetric(difference)
+    made.append(frame("difference", "enhanced − measured", difference, even, clear_middle()))
+    if result.uncertainty is not None:
+        sd = result.uncertainty.columns(column)[:, 0]
+        words = f"uncertainty, sd of the prediction ({what})"
+        made.append(frame("uncertainty", words, sd, view.contrast.limits(sd), clear_low("inferno")))
+    return made
 
 
 def result_frame(result: Enhancement) -> Frame:

@@ -60,6 +60,10 @@ class Readout:
         if target >= 0 and self.result is not None:
             if "enhanced" in frames:
                 said.append(f"enhanced {frames['enhanced'].values[target]:.3g}")
+            if "denoised" in frames:
+                said.append(f"denoised {frames['denoised'].values[target]:.3g}")
+            if "uncertainty" in frames:
+                said.append(f"sd {frames['uncertainty'].values[target]:.2g}")
             if "attention" in frames:
                 said.append(f"attention {frames['attention'].values[target]:.2f}")
             if not self.result.supported[target]:

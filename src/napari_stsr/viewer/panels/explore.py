@@ -11,7 +11,7 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
+    QGridLayout,
     QPushButton,
     QSizePolicy,
 )
@@ -32,8 +32,10 @@ _HOVER_MS = 50
 _USUAL_GENES = 50
 _SHOWN = (
     ("measured", "&Measured", "What was counted"),
-    ("enhanced", "&Enhanced", "What the method predicts"),
+    ("enhanced", "&Enhanced", "What the method predicts; parts of a spot add up to its counts"),
+    ("denoised", "De&noised", "What the method itself expects, not tied to the measured counts"),
     ("difference", "Di&fference", "Enhanced minus measured, spread over the subspots"),
+    ("uncertainty", "&Uncertainty", "Standard deviation of the prediction"),
     ("attention", "&Attention", "Where predictions come from"),
 )
 
@@ -83,21 +85,21 @@ class ExplorePanel(Panel):
         self.column.addWidget(self.open_result)
 
     def _make_kinds(self) -> None:
-        line = QHBoxLayout()
-        line.setSpacing(2)
+        table = QGridLayout()
+        table.setSpacing(2)
         self.kinds: dict[str, QPushButton] = {}
         group = QButtonGroup(self)
-        for kind, label, tip in _SHOWN:
+        for place, (kind, label, tip) in enumerate(_SHOWN):
             button = QPushButton(label)
             button.setCheckable(True)
             button.setToolTip(tip)
             button.setMinimumWidth(1)
             button.clicked.connect(lambda _=False, kind=kind: self.show_kind(kind))
             group.addButton(button)
-            line.addWidget(button)
+            table.addWidget(button, *divmod(place, 3))
             self.kinds[kind] = button
         self.kinds["measured"].setChecked(True)
-        self.column.addLayout(line)
+        self.column.addLayout(table)
 
     def _connect(self) -> None:
         desk, scene = self.desk, self.desk.scene
@@ -148,10 +150,7 @@ class ExplorePanel(Panel):
             lambda gene: "" if result is None or gene in known else "   (not predicted)"
         )
         for kind, button in self.kinds.items():
-            button.setEnabled(
-                kind == "measured"
-                or (result is not None and (kind != "attention" or attention is not None))
-            )
+            button.setEnabled(kind == "measured" or (result is not None and _has(result, kind)))
         if result is not None:
             self._on_attention()
 
@@ -178,7 +177,7 @@ class ExplorePanel(Panel):
 
     def _on_drawn(self, view: View, frames: dict[str, Frame]) -> None:
         self.finder.show_gene(view.gene or "")
-        for kind in ("enhanced", "difference"):
+        for kind in ("enhanced", "denoised", "difference", "uncertainty"):
             self.kinds[kind].setEnabled(kind in frames)
         kind = self.desk.scene.kind
         shown = kind if kind in frames else "measured"
@@ -266,6 +265,11 @@ class ExplorePanel(Panel):
             total = float(frames["enhanced"].values[parts].sum())
             said.append(f"its {len(parts)} parts sum to {total:.4g}")
         return " · ".join(said)
+
+
+def _has(result: Enhancement, kind: str) -> bool:
+    """Whether a result can show a kind of picture."""
+    return kind in ("enhanced", "difference") or getattr(result, kind) is not None
 
 
 def _detacher(viewer: Any, *callbacks: Any) -> Any:
