@@ -92,7 +92,8 @@ class Square(Method):
         memory = 600e6 + 12.0 * slide.counts.nnz * min(1.0, 2 * genes / len(slide.genes))
         memory += 24 * decoded + 8 * n * latent * replicates
         memory += len(targets) * 4 * ((genes if p.ablation == "vae" else p.hidden) + 2 * latent)
-        memory += 12 * (kept if kept <= 20e6 else edges)
+        # Attention is gathered in pieces and then joined; names and places come with each target.
+        memory += 24 * (kept if kept <= 20e6 else edges) + 200 * len(targets)
         return Estimate(int(memory), float(seconds))
 
     def fit(
