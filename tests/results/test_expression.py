@@ -8,6 +8,8 @@ from scipy import sparse
 
 from napari_stsr.results import (
     ConservedExpression,
+    LoggedExpression,
+    ScaledExpression,
     SelectedExpression,
     StoredExpression,
 )
@@ -81,3 +83,26 @@ def test_taking_some_conserved_parts_does_not_change_their_share():
     assert isinstance(again, SelectedExpression)
     assert again.shape == (1, 5)
     np.testing.assert_array_equal(every(again), every(whole)[[2]])
+
+
+def test_logs_are_counts_per_depth_and_survive_scaling_and_selecting():
+    logs = np.array([[0.5, 2.0], [1.0, -0.3], [3.0, 0.0]], dtype=np.float32)
+    depth = np.array([1e4, 2e4, 10.0])
+    source = LoggedExpression(StoredExpression(logs), depth)
+    expected = np.expm1(np.maximum(logs, 0)) * depth[:, None] / 1e4
+    np.testing.assert_allclose(every(source), expected, rtol=1e-5)
+    factor = np.array([0.5, 2.0, 0.1])
+    rows = np.array([2, 0])
+    scaled = SelectedExpression(ScaledExpression(source, factor), np.arange(3)).take(rows)
+    np.testing.assert_allclose(every(scaled), (expected * factor[:, None])[rows], rtol=1e-5)
+    both = np.array([1, 0])
+    np.testing.assert_array_equal(scaled.logs(both), logs[rows][:, both])
+    taken = ScaledExpression(source, factor).take(rows)
+    np.testing.assert_array_equal(taken.logs(both), logs[rows][:, both])
+    np.testing.assert_allclose(every(taken), every(scaled))
+
+
+def test_counts_that_were_not_predicted_as_logs_have_none():
+    counts = decoded(4, 3)
+    for source in (ScaledExpression(counts, np.ones(4)), SelectedExpression(counts, np.arange(2))):
+        assert not hasattr(source, "logs")

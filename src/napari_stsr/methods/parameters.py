@@ -22,6 +22,18 @@ class Described:
     choices: tuple[Any, ...] | None = None
     advanced: bool = False
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest value allowed."""
+        low = -math.inf if self.low is None else self.low
+        return low, math.inf if self.high is None else self.high
+
+    @property
+    def advice(self) -> str:
+        """What to give instead of a value out of range; empty where there is no range."""
+        low, high = self.limits
+        return "" if low == -math.inf and high == math.inf else f"Choose {low:g} to {high:g}."
+
 
 def parameter(
     default: Any,
@@ -74,20 +86,20 @@ class Params:
 
 
 def _checked(name: str, value: Any, kind: type, described: Described) -> Any:
-    value = _converted(name, value, kind)
+    value = _converted(name, value, kind, described)
     if described.choices is not None and value not in described.choices:
         able = ", ".join(map(str, described.choices))
         raise InputError(f"{name} cannot be {value!r}.", f"Choose one of: {able}.")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        low = -math.inf if described.low is None else described.low
-        high = math.inf if described.high is None else described.high
+        low, high = described.limits
         if not low <= value <= high:
-            raise InputError(f"{name} = {value} is out of range.", f"Choose {low:g} to {high:g}.")
+            raise InputError(f"{name} = {value} is out of range.", described.advice)
     return value
 
 
-def _converted(name: str, value: Any, kind: type) -> Any:
-    wrong = InputError(f"{name} = {value!r} is not {_WORDS.get(kind, kind.__name__)}.")
+def _converted(name: str, value: Any, kind: type, described: Described) -> Any:
+    words = _WORDS.get(kind, kind.__name__)
+    wrong = InputError(f"{name} = {value!r} is not {words}.", described.advice)
     if kind is bool:
         if isinstance(value, bool):
             return value

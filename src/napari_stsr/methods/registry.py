@@ -14,10 +14,35 @@ def _found() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group="napari_stsr.methods")}
 
 
+# Methods first, then baselines, strongest first, then peers; those of others come in between.
+_METHODS = ("square", "suica", "magnet", "spotscape")
+_JUDGES = (
+    "factor_kernel",
+    "poisson_kernel",
+    "kriging",
+    "thin_plate",
+    "kernel",
+    "inverse_distance",
+    "linear",
+    "cubic",
+    "nearest",
+    "gene_mean",
+    "uniform_split",
+    "bayesspace",
+    "stage",
+    "card",
+)
+
+
 def method_names() -> tuple[str, ...]:
-    """Names of all installed methods, ours first."""
-    ours = ("square", "suica", "magnet", "spotscape")
-    return tuple(sorted(_found(), key=lambda n: (ours.index(n) if n in ours else len(ours), n)))
+    """Names of all installed methods: ours, those of others, baselines, peers."""
+
+    def place(name: str) -> tuple[int, int, str]:
+        if name in _METHODS:
+            return 0, _METHODS.index(name), name
+        return (2, _JUDGES.index(name), name) if name in _JUDGES else (1, 0, name)
+
+    return tuple(sorted(_found(), key=place))
 
 
 @cache

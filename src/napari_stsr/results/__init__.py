@@ -6,6 +6,8 @@ from napari_stsr.results.expression import (
     ConservedExpression,
     DecodedExpression,
     Expression,
+    LoggedExpression,
+    ScaledExpression,
     SelectedExpression,
     StoredExpression,
 )
@@ -16,6 +18,8 @@ __all__ = [
     "DecodedExpression",
     "Enhancement",
     "Expression",
+    "LoggedExpression",
+    "ScaledExpression",
     "SelectedExpression",
     "StoredExpression",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from scipy import sparse
 from napari_stsr.slides import Counts
 
 Floats32 = NDArray[np.float32]
+Logs = Callable[[NDArray[np.int64]], Floats32]
 
 
 class Expression(Protocol):
@@ -166,6 +168,90 @@ class SelectedExpression:
         """Values of the given gene columns at the selected targets."""
         return np.asarray(self.whole.columns(genes)[self.rows])
 
+    @property
+    def logs(self) -> Logs:
+        """Predicted logs of given gene columns; there only where `whole` predicts logs."""
+        whole = _logs(self.whole)
+        return lambda genes: np.asarray(whole(genes)[self.rows])
+
     def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> SelectedExpression:
         """Return some of the selected targets."""
         return SelectedExpression(self.whole, self.rows[targets])
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledExpression:
+    """Another expression times a factor per target, for instance the share of an area.
+
+    Parameters
+    ----------
+    whole : Expression
+    factor : (m,) float array
+    """
+
+    whole: Expression
+    factor: NDArray[np.floating[Any]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return self.whole.shape
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Scaled counts of the given gene columns."""
+        return np.asarray(self.whole.columns(genes) * self.factor[:, None], dtype=np.float32)
+
+    @property
+    def logs(self) -> Logs:
+        """Predicted logs of given gene columns, which a factor per target leaves as they are.
+
+        There only where `whole` predicts logs.
+        """
+        return _logs(self.whole)
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> ScaledExpression:
+        """Return some targets."""
+        return ScaledExpression(self.whole.take(targets), self.factor[targets])
+
+
+@dataclass(frozen=True, eq=False)
+class LoggedExpression:
+    """Counts of a method that predicts ``log1p(counts per 10,000)``.
+
+    ``expected[i, g] = depth[i] / 10,000 · expm1(max(log[i, g], 0))``
+
+    Parameters
+    ----------
+    source : Expression
+        Its columns are the logs.
+    depth : (m,) float array
+        Expected total of every target.
+    """
+
+    source: Expression
+    depth: NDArray[np.floating[Any]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return self.source.shape
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Counts of the given gene columns."""
+        share = np.expm1(np.maximum(self.source.columns(genes), 0))
+        return np.asarray(share * (self.depth[:, None] / 1e4), dtype=np.float32)
+
+    @property
+    def logs(self) -> Logs:
+        """Predicted logs of given gene columns, as the method made them."""
+        return self.source.columns
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> LoggedExpression:
+        """Return some targets."""
+        return LoggedExpression(self.source.take(targets), self.depth[targets])
+
+
+def _logs(expression: Expression) -> Logs:
+    """Return `expression.logs`; an AttributeError where it predicts no logs."""
+    logs: Logs = expression.logs  # type: ignore[attr-defined]
+    return logs
