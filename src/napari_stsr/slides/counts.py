@@ -41,6 +41,10 @@ class Counts:
     key: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def __reduce__(self) -> tuple[type[Counts], tuple[sparse.csr_matrix, str | None]]:
+        # A copy in another process needs a lock of its own.
+        return Counts, (self.rows, self.key)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Locations and genes."""

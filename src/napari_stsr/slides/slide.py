@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_stsr.slides.image import Pyramid
 
 Level = Literal["good", "notice", "problem"]
-SlideKind = Literal["visium", "visium-hd", "st", "anndata", "simulated"]
+SlideKind = Literal["visium", "visium-hd", "st", "anndata", "simulated", "cells"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Slide:
     Parameters
     ----------
     name : str
-    kind : {"visium", "visium-hd", "st", "anndata", "simulated"}
+    kind : {"visium", "visium-hd", "st", "anndata", "simulated", "cells"}
     counts : Counts
         Locations × genes.
     genes : Genes
@@ -118,7 +118,7 @@ class Slide:
     @property
     def location_word(self) -> str:
         """What this platform calls a location."""
-        return "bin" if self.kind == "visium-hd" else "spot"
+        return {"visium-hd": "bin", "cells": "cell"}.get(self.kind, "spot")
 
     @cached_property
     def coordinates_px(self) -> NDArray[np.float64]:
@@ -140,6 +140,21 @@ class Slide:
             if len(self.annotations)
             else self.annotations,
         )
+
+    def with_counts(self, counts: Counts) -> Slide:
+        """Return the slide with other counts of the same locations and genes."""
+        return replace(self, counts=counts)
+
+    def with_genes(self, columns: NDArray[np.int64]) -> Slide:
+        """Return the slide with only some genes, in the order given.
+
+        Raises
+        ------
+        InputError
+            When a gene is named twice.
+        """
+        chosen = self.counts.genes(columns).astype(self.counts.rows.dtype)
+        return replace(self, counts=Counts(chosen), genes=self.genes.take(columns))
 
     def within(self, region: Region, halo_um: float = 0.0) -> Slide:
         """Return the slide inside a region and a margin around it.
