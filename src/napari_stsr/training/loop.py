@@ -173,6 +173,9 @@ class Trainer:
     ) -> Generator[Progress, None, None]:
         saved = time.monotonic()
         self.pace.begin(self._fraction(stage, state.step))
+        if state.step == 0 and stage.validate is not None:
+            # What training starts from counts too: on a small slide it may be the best there is.
+            self._validate(stage, state)
         while not state.finished:
             try:
                 self.run.cancel.check()

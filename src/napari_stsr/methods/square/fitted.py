@@ -14,17 +14,19 @@ from torch import Tensor
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Fitted
 from napari_stsr.methods.square.learned import Learned
+from napari_stsr.methods.square.mixing import MixedExpression
 from napari_stsr.methods.square.saved import write_learned
-from napari_stsr.methods.square.template import Tasks, canonical, site_tasks
+from napari_stsr.methods.square.template import Tasks, canonical, location_tasks, site_tasks
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
-from napari_stsr.results.expression import Expression
+from napari_stsr.results.expression import Expression, ScaledExpression
 from napari_stsr.slides import Targets
 from napari_stsr.training import Progress, Run
 from napari_stsr.training.device import limited_threads
 from napari_stsr.training.progress import Pace, outcome
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 # Above this many edges only the mean attention is kept: 8 bytes an edge, layer and head.
 _MOST_EDGES = 20_000_000
@@ -69,7 +71,10 @@ class SquareFitted(Fitted):
         tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
         reports = _Reports(run, len(tasks) * k)
         z, log_depth, attention = yield from self._diffused(tasks, reports)
-        source = yield from self._decoded(z, log_depth, reports)
+        offsets = division.offsets @ learned.lattice.basis
+        places = (learned.coordinates[parents][:, None] + offsets).reshape(-1, 2)
+        decoded = yield from self._decoded(z, log_depth, reports)
+        source = self._mixed(decoded, places, np.full(len(places), 1 / k), run)
         whole = conserved(
             learned.params.conserve,
             source,
@@ -103,7 +108,8 @@ class SquareFitted(Fitted):
         offset = (lattice.fractional(targets.coordinates) - sites)[:, None]
         virtual = canonical(lattice.kind, offset)
         inside = lattice.location_at(sites) >= 0
-        log_area = np.log(targets.area_um2 / self._location_area(targets)).astype(np.float32)
+        share = targets.area_um2 / self._location_area(targets)
+        log_area = np.log(share).astype(np.float32)
         parts = float(np.log(len(lattice.division(lattice.divisions[0]).offsets)))
         z = torch.empty(len(targets), learned.codec.latent)
         log_depth = torch.empty(len(targets))
@@ -120,8 +126,27 @@ class SquareFitted(Fitted):
                 z[rows], log_depth[rows] = some_z, some_depth - log_size
                 pieces.append((rows, attention))
         log_depth += torch.from_numpy(log_area)
-        expression = yield from self._decoded(z, log_depth, reports)
+        decoded = yield from self._decoded(z, log_depth, reports)
+        expression = self._mixed(decoded, targets.coordinates, share, run)
         return self._enhancement(targets, expression, _assembled(pieces), z.numpy())
+
+    def _mixed(
+        self, decoded: DecodedExpression, places: Floats, share: Floats, run: Run
+    ) -> Expression:
+        """Mix the networks' answer with the companion's, whose places hold a share of the area."""
+        companion = self.learned.companion
+        if companion is None:
+            return decoded
+        field, _ = companion.kernel.field(places, run)
+        return MixedExpression(decoded, ScaledExpression(field, share), companion.share)
+
+    def left_out(self, locations: Ints, run: Run) -> DecodedExpression:
+        """Expected counts of measured locations by the networks alone, each told by the others."""
+        lattice, identity = self.learned.lattice, np.eye(2, dtype=np.int64)
+        tasks = location_tasks(lattice, locations, identity, self.learned.params.rings)
+        reports = _Reports(run, len(locations))
+        z, log_depth, _ = outcome(self._diffused(tasks, reports))
+        return outcome(self._decoded(z, log_depth, reports))
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""

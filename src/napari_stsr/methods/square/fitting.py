@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.fitted import SquareFitted
 from napari_stsr.methods.square.graph_training import GraphTraining, Observed
 from napari_stsr.methods.square.learned import Learned
+from napari_stsr.methods.square.mixing import Companion, best_share, fit_kernel
 from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.template import block_tasks, blocks, symmetries
@@ -74,6 +75,11 @@ def _drawn(rng: np.random.Generator, items: Ints, most: int) -> Ints:
     return np.sort(rng.choice(items, most, replace=False))
 
 
+def _drawn_centres(split: _Split, seed: int) -> Ints:
+    centres = np.sort(np.concatenate([split.centres, split.held_centres]))
+    return _drawn(np.random.default_rng([seed, 10]), centres, _MOST_VALIDATED)
+
+
 def training_division(slide: Slide) -> Division:
     """Blocks that teach: flowers of 7 on hex lattices, 3 × 3 on square ones."""
     return slide.lattice.division(7 if slide.lattice.kind == "hex" else 9)
@@ -120,8 +126,14 @@ def fit_square(
         )
     learned = Learned.of(slide, wanted, codec, diffusion, observed, params, learned_genes)
     trainer.snapshot = lambda: None if run.preview is None else run.preview(SquareFitted(learned))
-    yield from _graph(trainer, nodes, observed, split, slide, params, codec, diffusion, weights)
-    diffusion.cpu()
+    # Without held-out tissue nothing would tell training from overfitting: the prior stays.
+    if split.validates:
+        yield from _graph(trainer, nodes, observed, split, slide, params, codec, diffusion, weights)
+    diffusion.cpu().requires_grad_(False).eval()
+    if params.mix != "off":
+        # A graph that was not trained has seen no location: all may vote.
+        voting = split.held_centres if split.validates else _drawn_centres(split, run.seed)
+        learned.companion = yield from _companion(run, slide, learned, voting)
     yield from _extension(run, slide, learned, further)
     return SquareFitted(learned)
 
@@ -246,14 +258,36 @@ def _graph(
         params.batch,
         params.graph_learning_rate,
         decay=True,
-        validate=(lambda: training.validation(split.held_anchors, split.held_centres))
-        if split.validates
-        else None,
+        validate=lambda: training.validation(split.held_anchors, split.held_centres),
         patience=params.patience,
         weight=weights["graph"],
         lower=_LOWER,
     )
     yield from trainer.fit(stage)
+
+
+def _companion(
+    run: Run, slide: Slide, learned: Learned, held: Ints
+) -> Generator[Progress, None, Companion]:
+    """Fit the factor kernel, and find Square's share beside it at held-out locations."""
+    for_kernel = fit_kernel(slide, learned.gene_columns, run)
+    kernel = yield from _within(for_kernel, 0.98)
+    both = np.flatnonzero(np.isin(learned.gene_columns, learned.trained_columns))
+    square = SquareFitted(learned).left_out(held, run).columns(both)
+    other = kernel.left_out(held, run).columns(both)
+    truth = Counts(learned.measured.rows[held]).genes(both)
+    return Companion(kernel, best_share(square, other, truth))
+
+
+def _within(fitting: Generator[Progress, None, T], fraction: float) -> Generator[Progress, None, T]:
+    """Hand on the reports of a part of the fit, at one place of the whole."""
+    while True:
+        try:
+            progress = next(fitting)
+        except StopIteration as end:
+            fitted: T = end.value
+            return fitted
+        yield replace(progress, fraction=fraction, eta_s=None)
 
 
 def _extension(

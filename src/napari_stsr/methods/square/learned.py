@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec
 from napari_stsr.methods.square.graph_training import Observed
+from napari_stsr.methods.square.mixing import Companion
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide
 
@@ -31,6 +32,8 @@ class Learned:
         Output layer for the genes predicted; filled by `extend` for those not trained on.
     trained_columns : (t,) int array
         Columns of the slide the networks were trained on; the softmax runs over these.
+    companion : Companion, optional
+        What the networks' answer is mixed with.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Learned:
     weight: Floats32
     bias: Floats32
     trained_columns: Ints
+    companion: Companion | None = None
 
     @classmethod
     def of(

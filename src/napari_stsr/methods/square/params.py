@@ -41,6 +41,13 @@ class SquareParams(Params):
         "at all (off: the network's own amounts).",
         choices=("expected", "multinomial", "largest remainder", "off"),
     )
+    mix: str = parameter(
+        "factor kernel",
+        "Mixed with",
+        "Take the mean of Square and of a factor kernel, in the shares that held-out locations "
+        "decide; or Square alone (off).",
+        choices=("factor kernel", "off"),
+    )
     likelihood: str = parameter(
         "nb",
         "Likelihood",
@@ -192,6 +199,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "graph_learning_rate": 1e-3,
         "prior": "flat",
         "depth": "pooled",
+        "mix": "off",
         "embedding_steps": 6000,
         "graph_steps": 4000,
         "patience": 20,

@@ -13,14 +13,18 @@ from torch import Tensor
 
 from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
+from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
+from napari_stsr.methods.baselines.field import FieldParams
+from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae
 from napari_stsr.methods.square.graph_training import Observed
 from napari_stsr.methods.square.learned import Learned
+from napari_stsr.methods.square.mixing import Companion
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale
 
-_FORMAT = "napari-stsr square 1"
+_FORMAT = "napari-stsr square 2"
 
 
 def write_learned(path: Path, learned: Learned) -> None:
@@ -54,6 +58,7 @@ def write_learned(path: Path, learned: Learned) -> None:
         "z": learned.observed.z,
         "log_depth": learned.observed.log_depth,
         "usable": learned.observed.usable,
+        "companion": _companion_state(learned.companion),
         "codec": _module_state(learned.codec),
         "diffusion": _module_state(learned.diffusion),
     }  # fmt: skip
@@ -95,7 +100,7 @@ def read_learned(path: Path) -> Learned:
         (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(state["shape"])
     )
     kind, pitch, residual = state["lattice"]
-    return Learned(
+    learned = Learned(
         state["name"],
         Genes(np.array(state["gene_ids"]), np.array(state["gene_symbols"])),
         arrays["gene_columns"],
@@ -113,6 +118,45 @@ def read_learned(path: Path) -> Learned:
         arrays["bias"],
         arrays["trained_columns"],
     )
+    learned.companion = _companion(learned, state["companion"])
+    return learned
+
+
+def _companion_state(companion: Companion | None) -> dict[str, Any] | None:
+    """What the companion learned; its slide is that of the networks."""
+    if companion is None:
+        return None
+    kernel = companion.kernel
+    arrays = {"totals": kernel.measured.totals, **kernel.learned}
+    return {
+        "share": companion.share,
+        "params": kernel.params.as_dict(),
+        "seed": kernel.seed,
+        "arrays": {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()},
+    }
+
+
+def _companion(learned: Learned, state: Mapping[str, Any] | None) -> Companion | None:
+    if state is None:
+        return None
+    arrays = {name: value.numpy() for name, value in state["arrays"].items()}
+    measured = Measured(
+        learned.name,
+        learned.genes,
+        learned.gene_columns,
+        learned.measured,
+        arrays.pop("totals"),
+        learned.coordinates,
+        learned.barcodes,
+        learned.lattice,
+        learned.diameter_um,
+        learned.scale,
+    )
+    method = FactorKernel()
+    params = method.parameters("auto", state["params"])
+    assert isinstance(params, FieldParams)
+    kernel = FactorKernelFitted(method, measured, params, state["seed"], arrays)
+    return Companion(kernel, state["share"])
 
 
 def _codec(params: SquareParams, state: Mapping[str, Tensor]) -> Codec:
