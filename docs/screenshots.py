@@ -34,7 +34,7 @@ class Driver:
     def __init__(self) -> None:
         self.viewer = napari.Viewer(title="Super-resolution")
         panels = build_layout(self.viewer)
-        self.slide, self.enhance, self.explore = panels.values()
+        self.slide, self.enhance, self.explore, self.validate = panels.values()
         self.desk = self.slide.desk
 
     def wait(self, condition: Callable[[], Any], seconds: float = 60) -> None:
@@ -90,6 +90,9 @@ def tumour(preset: str) -> None:
     window.open(folder / "spaceranger_like", folder / "original" / "5714_HE_BT_C2.jpg")
     window.show_gene("ERBB2", "measured")
     window.picture("slide")
+    window.wait(window.explore.kinds["kernel"].isEnabled)
+    window.show_gene("ERBB2", "kernel")
+    window.picture("preview")
     job = window.start(preset)
     window.wait(lambda: job.ended or _in_the_middle(job), 600)
     window.picture("training")

@@ -49,6 +49,19 @@ def test_no_viewer_module_imports_a_learning_library():
     assert first is None
 
 
+def test_listing_the_methods_imports_no_learning_library():
+    probe = """
+import sys
+from napari_stsr.methods import get_method, method_names
+for name in method_names():
+    assert get_method(name).title
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
 def test_the_command_line_starts_without_learning_libraries_and_napari():
     brought = brought_in(["napari_stsr.cli"])["napari_stsr.cli"]
     assert not {*HEAVY, "napari", "qtpy"} & set(brought)

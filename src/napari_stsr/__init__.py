@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from napari_stsr.results.writers import export, read_enhancement
     from napari_stsr.session import enhance
     from napari_stsr.slides import Lattice, Region, Slide, Targets, read_regions, read_targets
-    from napari_stsr.slides.readers import open_slide
+    from napari_stsr.slides.pooling import pool_cells
+    from napari_stsr.slides.readers import open_slide, read_cells
     from napari_stsr.slides.simulate import simulate_slide
     from napari_stsr.training import Run
 
@@ -43,7 +44,9 @@ _HOMES = {
     "Targets": "slides",
     "read_regions": "slides",
     "read_targets": "slides",
+    "pool_cells": "slides.pooling",
     "open_slide": "slides.readers",
+    "read_cells": "slides.readers",
     "simulate_slide": "slides.simulate",
     "Run": "training",
 }
@@ -65,6 +68,8 @@ __all__ = [
     "get_method",
     "method_names",
     "open_slide",
+    "pool_cells",
+    "read_cells",
     "read_enhancement",
     "read_regions",
     "read_targets",

@@ -66,6 +66,17 @@ class Refusing(Nearest):
         raise InputError("There is no second slide.", "Open one.")
 
 
+class OnlyParts(Nearest):
+    """Answers for parts of spots and nowhere else."""
+
+    name = "only_parts"
+    title = "Only parts"
+
+    def check(self, slide: Slide, targets: Targets, params: Any) -> None:
+        if targets.kind != "subspots":
+            raise InputError("These are no parts of spots.", "Ask for subspots.")
+
+
 class Breaking(Nearest):
     name = "breaking"
     title = "Breaking"
@@ -116,7 +127,7 @@ class OtherGenes(_Spoilt):
     spoil = staticmethod(_other_genes)
 
 
-GOOD: tuple[type[Method], ...] = (Ours, GeneMean, Nearest, UniformSplit)
+GOOD: tuple[type[Method], ...] = (Ours, GeneMean, Nearest, UniformSplit, OnlyParts)
 BAD: tuple[type[Method], ...] = (Refusing, Breaking, NotANumber, OtherGenes)
 
 

@@ -47,12 +47,13 @@ def test_every_method_is_judged_on_every_fold(slide: Slide, ours: type[Ours]) ->
     assert all(one.seconds["fit"] > 0 for one in found.outcomes)
 
 
-def test_one_fit_answers_all_tasks_of_a_fold_on_one_slide(ours: type[Ours]) -> None:
+@pytest.fixture(scope="module")
+def cells() -> Slide:
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 1500, (3000, 2))
     rate = 1 + np.sin(places[:, :1] / 300 + np.arange(8))
     made = simulate_slide("realistic", "square", (10, 10), 8, image=False)
-    cells = Slide(
+    return Slide(
         "cells",
         "cells",
         Counts(sparse.csr_matrix(rng.poisson(rate).astype(np.int32))),
@@ -64,10 +65,24 @@ def test_one_fit_answers_all_tasks_of_a_fold_on_one_slide(ours: type[Ours]) -> N
         made.scale,
         np.ones(3000, dtype=bool),
     )
+
+
+def test_one_fit_answers_all_tasks_of_a_fold_on_one_slide(cells: Slide, ours: type[Ours]) -> None:
     found = evaluate(cells, plan("ours", "nearest", protocols=["pseudo-visium"], folds=1))
     assert found.tasks == ("pseudo-visium-subspots", "pseudo-visium-bins")
     assert len(ours.fits) == 1
     assert found.forms("pseudo-visium-subspots") == ("conserved", "denoised")
+
+
+def test_who_cannot_do_one_task_of_a_fold_still_answers_the_other(cells: Slide) -> None:
+    found = evaluate(cells, plan("only_parts", "nearest", protocols=["pseudo-visium"], folds=1))
+    assert found.scores("pseudo-visium-subspots", "only_parts")
+    assert not found.scores("pseudo-visium-bins", "only_parts")
+    said = found.refusals()
+    assert said[["protocol", "method", "state"]].to_numpy().tolist() == [
+        ["pseudo-visium-bins", "only_parts", "not applicable"]
+    ]
+    assert said["words"][0].startswith("These are no parts")
 
 
 def test_the_same_plan_gives_the_same_figures(slide: Slide) -> None:

@@ -1,4 +1,4 @@
-"""The same verbs without a window: info, methods, enhance, view, demo."""
+"""The same verbs without a window: info, methods, enhance, evaluate, pool, view, demo."""
 
 from __future__ import annotations
 

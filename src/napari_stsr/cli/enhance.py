@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     columns = plan.columns(slide)
     genes = len(slide.genes) if columns is None else len(columns)
     check_export(options.output, len(targets), genes)
-    _check_writable(Path(options.output))
+    check_writable(Path(options.output))
     estimate = plan.estimate(slide)
     print(f"{len(targets):,} targets × {genes:,} genes: {estimate}", file=sys.stderr)
     with options.stopping.gently(chosen.cancel):
@@ -65,7 +65,7 @@ def plan_of(options: argparse.Namespace, slide: Slide) -> Plan:
         options.method,
         options.preset,
         _values(options.set),
-        None if options.genes is None else _genes(options.genes),
+        None if options.genes is None else named_genes(options.genes),
         options.subspots,
         options.grid_um,
         at,
@@ -94,8 +94,8 @@ def _values(settings: list[str]) -> dict[str, str]:
     return values
 
 
-def _genes(named: str) -> tuple[str, ...]:
-    """Genes of a list ``A,B,C``, or of a file of them, one a line or separated otherwise."""
+def named_genes(named: str) -> tuple[str, ...]:
+    """Return the genes of a list ``A,B,C``, or of a file of them, separated in any way."""
     try:
         text = Path(named).read_text(encoding="utf-8") if Path(named).is_file() else named
     except (OSError, UnicodeDecodeError) as error:
@@ -106,7 +106,7 @@ def _genes(named: str) -> tuple[str, ...]:
     return genes
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Refuse before the fit what could not be written after it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

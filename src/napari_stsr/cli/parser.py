@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from napari_stsr import __version__
-from napari_stsr.cli import demo, enhance, info, methods, view
+from napari_stsr.cli import demo, enhance, evaluate, info, methods, pool, view
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,10 +59,22 @@ def parser() -> argparse.ArgumentParser:
     one.more = methods.described
     _add_enhance(one)
 
+    one = verbs.add_parser(
+        "evaluate",
+        parents=[opening, common],
+        help="hide parts of a slide and see how well methods predict them",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.more = evaluate.protocols_described
+    _add_evaluate(one)
+
     one = verbs.add_parser("view", parents=[common], help="open a slide in napari")
     one.add_argument("path", metavar="PATH", help="slide: a folder or an h5ad file")
     one.add_argument("result", metavar="RESULT", nargs="?", help="its enhancement: h5ad or zarr")
     one.set_defaults(verb=view.run)
+
+    one = verbs.add_parser("pool", parents=[common], help="make a slide of single cells")
+    _add_pool(one)
 
     one = verbs.add_parser("demo", parents=[common], help="try it on a simulated slide")
     one.add_argument("--no-window", action="store_true", help="write files instead")
@@ -99,3 +111,58 @@ def _add_enhance(one: argparse.ArgumentParser) -> None:
         "--output", required=True, metavar="OUT", help="OUT.h5ad, .zarr, .csv or .ome.tif"
     )
     one.set_defaults(verb=enhance.run)
+
+
+def _add_evaluate(one: argparse.ArgumentParser) -> None:
+    what = one.add_argument_group("what")
+    what.add_argument(
+        "--protocol", default="hidden-spots", metavar="P,…", help="default: %(default)s"
+    )
+    what.add_argument(
+        "--methods", default="square,baselines", metavar="M,…",
+        help="names, M:PRESET, or baselines, peers, methods for all of them (%(default)s)",
+    )  # fmt: skip
+    what.add_argument("--preset", default="auto", metavar="P", help="of all methods (auto)")
+    what.add_argument(
+        "--set", action="append", default=[], metavar="METHOD.KEY=VALUE", help="repeatable"
+    )
+    what.add_argument("--folds", type=int, default=5, metavar="N", help="default: %(default)s")
+    what.add_argument("--genes", metavar="FILE|A,B,C", help="keep and score these in any case")
+    what.add_argument(
+        "--variable", type=int, default=1000, metavar="N", help="most variable genes kept (1000)"
+    )
+    what.add_argument(
+        "--scored", type=int, default=300, metavar="N", help="genes scored, by Moran's I (300)"
+    )
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    what.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps")
+    what.add_argument("--precision", default="auto", choices=("auto", "32", "bf16", "16"))
+    where = one.add_argument_group("where it runs")
+    spread = where.add_mutually_exclusive_group()
+    spread.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    spread.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster: tcp://host:8786")
+    where.add_argument("--resume", metavar="DIR", help="keep results here and go on from them")
+    one.add_argument("--output", required=True, metavar="REPORT.html", help="the report")
+    one.add_argument("--json", metavar="FILE", help="the same numbers for programs")
+    one.set_defaults(verb=evaluate.run)
+
+
+def _add_pool(one: argparse.ArgumentParser) -> None:
+    one.add_argument("cells", metavar="CELLS", help="CSV, TSV or h5ad of cells with places in µm")
+    one.add_argument(
+        "--as", dest="kind", required=True, choices=("visium", "bins"),
+        help="55 µm spots on a 100 µm hexagonal lattice, or square bins",
+    )  # fmt: skip
+    one.add_argument("--um", type=float, metavar="S", help="side of a bin (16)")
+    one.add_argument("--x", metavar="COLUMN", help="column of x, where it is not found")
+    one.add_argument("--y", metavar="COLUMN", help="column of y")
+    one.add_argument(
+        "--not-genes",
+        action="append",
+        metavar="COLUMN",
+        help="numbers that are no gene; repeatable",
+    )
+    one.add_argument("--um-per-px", type=float, metavar="S", help="for places that are not in µm")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="where the lattice starts")
+    one.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    one.set_defaults(verb=pool.run)

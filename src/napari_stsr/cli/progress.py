@@ -1,30 +1,30 @@
-"""Progress of a fit on a terminal, or as plain lines in a log."""
+"""Progress of a run on a terminal, or as plain lines in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Generator
+from typing import TypeVar
 
-from napari_stsr.results import Enhancement
 from napari_stsr.training import Progress
+
+T = TypeVar("T")
 
 _LINES_APART_S = 10.0
 
 
-def shown(enhancing: Generator[Progress, None, Enhancement]) -> Enhancement:
+def shown(work: Generator[Progress, None, T]) -> T:
     """Run to the end, showing on stderr how far it is."""
-    return _on_terminal(enhancing) if sys.stderr.isatty() else _followed(enhancing, _line())
+    return _on_terminal(work) if sys.stderr.isatty() else _followed(work, _line())
 
 
-def _followed(
-    enhancing: Generator[Progress, None, Enhancement], tell: Callable[[Progress], None]
-) -> Enhancement:
+def _followed(work: Generator[Progress, None, T], tell: Callable[[Progress], None]) -> T:
     while True:
         try:
-            tell(next(enhancing))
+            tell(next(work))
         except StopIteration as end:
-            result: Enhancement = end.value
+            result: T = end.value
             return result
 
 
@@ -60,7 +60,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _on_terminal(enhancing: Generator[Progress, None, Enhancement]) -> Enhancement:
+def _on_terminal(work: Generator[Progress, None, T]) -> T:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -72,4 +72,4 @@ def _on_terminal(enhancing: Generator[Progress, None, Enhancement]) -> Enhanceme
         def tell(progress: Progress) -> None:
             bars.update(task, completed=progress.fraction, description=words(progress))
 
-        return _followed(enhancing, tell)
+        return _followed(work, tell)

@@ -1,0 +1,168 @@
+"""The page of `accuracy.py`: tables by task, what loses, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from napari_stsr.evaluation import Evaluation
+from napari_stsr.files import written_aside
+
+_FORM_WORDS = {
+    "denoised": "what the method itself expects",
+    "conserved": "made to add up to the measured counts",
+    "predicted": "",
+}
+_MORE = {
+    "rmse_sd": "RMSE/sd",
+    "within_r": "within spots",
+    "moran_ratio": "Moran ratio",
+    "coverage_90": "coverage of 90 %",
+    "ari": "ARI",
+    "seconds": "seconds a fold",
+}
+
+
+def write_page(
+    path: Path, done: Mapping[str, Sequence[Evaluation]], command: str, folds: int
+) -> None:
+    """Write the page and its picture, complete or not at all."""
+    rows = pd.concat(
+        [e.summary().assign(set=name) for name, held in done.items() for e in held if e.tasks],
+        ignore_index=True,
+    )
+    ceilings = {
+        (name, task): (e.ceiling(task), e.ceiling(task, "ceiling_raw"))
+        for name, held in done.items()
+        for e in held
+        for task in e.tasks
+    }
+    picture = path.parent / "images" / "benchmark.svg"
+    draw(rows, picture)
+    parts = [
+        _head(command, folds, done),
+        f"![Square against the best baseline](images/{picture.name})\n",
+    ]
+    parts += ["## What wins and what loses\n", *_verdicts(done)]
+    for task in dict.fromkeys(rows["task"]):
+        parts += _task(task, rows[rows["task"] == task], ceilings)
+    parts += ["## Who gave no answer\n", *_refused(done)]
+    with written_aside(path) as aside:
+        aside.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _head(command: str, folds: int, done: Mapping[str, Sequence[Evaluation]]) -> str:
+    versions = next(e for held in done.values() for e in held).versions
+    said = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"""# Benchmark
+
+How well every method answers for what was hidden from it, on public slides. Made by
+
+```text
+{command}
+```
+
+with {said}; up to {folds} folds. Figures are the median over 300 genes (those with the highest
+Moran's I in the training part) of the correlation over hidden places, mean over folds, in
+**logs / counts**: against log counts per 10,000, and against raw counts. Bold is the best of a
+column in either. The [ceiling](metrics.md) is what the noise-free truth would score. How things are
+hidden is told under [protocols](protocols.md); peers are our own implementations.
+"""
+
+
+def _verdicts(done: Mapping[str, Sequence[Evaluation]]) -> Iterable[str]:
+    for name, held in done.items():
+        for evaluation in held:
+            for task in evaluation.tasks:
+                for form in evaluation.forms(task):
+                    what = f"{name}, {task}" + ("" if form == "predicted" else f", {form}")
+                    counts = evaluation.in_counts(task, form)
+                    yield f"- **{what}**: {evaluation.sentence(task, form)} {counts}"
+    yield ""
+
+
+def _task(
+    task: str, rows: pd.DataFrame, ceilings: Mapping[tuple[str, str], tuple[float, float]]
+) -> Iterable[str]:
+    yield f"## {task}\n"
+    for form in dict.fromkeys(rows["form"]):
+        some = rows[rows["form"] == form]
+        if _FORM_WORDS.get(form):
+            yield f"### {form.capitalize()}: {_FORM_WORDS[form]}\n"
+        sets = list(dict.fromkeys(some["set"]))
+        yield "| method | " + " | ".join(sets) + " |"
+        yield "|---" * (len(sets) + 1) + "|"
+        logs, raw = (some.pivot_table(figure, "title", "set") for figure in ("r_log", "r_raw"))
+        order = logs.reindex(columns=sets).mean(axis=1).sort_values(ascending=False).index
+        for title in order:
+            cells = [_pair(logs, raw, title, one) for one in sets]
+            yield f"| {title} | " + " | ".join(cells) + " |"
+        tops = [ceilings[one, task] for one in sets]
+        yield "| *ceiling* | " + " | ".join(f"*{a:.2f} / {b:.2f}*" for a, b in tops) + " |\n"
+        yield from _further(some, sets)
+
+
+def _pair(logs: pd.DataFrame, raw: pd.DataFrame, title: str, one: str) -> str:
+    told = []
+    for table in (logs, raw):
+        value, best = table.at[title, one], table[one].max()
+        if not np.isfinite(value):
+            return "–"
+        told.append(f"**{value:.3f}**" if value >= best - 5e-4 else f"{value:.3f}")
+    return " / ".join(told)
+
+
+def _further(some: pd.DataFrame, sets: Sequence[str]) -> Iterable[str]:
+    """Other figures, mean over sets."""
+    there = [name for name in _MORE if name in some and some[name].notna().any()]
+    if not there:
+        return
+    mean = some.groupby("title")[there].mean()
+    yield f"Mean over {', '.join(sets)}:\n"
+    yield "| method | " + " | ".join(_MORE[name] for name in there) + " |"
+    yield "|---" * (len(there) + 1) + "|"
+    for title, row in mean.iterrows():
+        cells = ["–" if not np.isfinite(v) else f"{v:.3g}" for v in row]
+        yield f"| {title} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _refused(done: Mapping[str, Sequence[Evaluation]]) -> Iterable[str]:
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for name, held in done.items():
+        for evaluation in held:
+            for row in evaluation.refusals().itertuples():
+                said.setdefault((str(row.method), str(row.state), str(row.words)), []).append(
+                    f"{name} {row.protocol}"
+                )
+    for (method, state, words), where in said.items():
+        yield f"- **{method}**, {state}: {words} ({', '.join(dict.fromkeys(where))})"
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Draw Square's lead over the best baseline in logs and in counts, a dot a task and set."""
+    from matplotlib.figure import Figure
+
+    leads = []
+    for (name, task, form), some in rows.groupby(["set", "task", "form"], sort=False):
+        mine, theirs = some[some["method"] == "square"], some[some["family"] == "baseline"]
+        if len(mine) and len(theirs):
+            lead = [float(mine[f].iloc[0] - theirs[f].max()) for f in ("r_log", "r_raw")]
+            leads.append(
+                (f"{name} · {task}" + ("" if form == "predicted" else f" · {form}"), *lead)
+            )
+    figure = Figure(figsize=(8, 1.2 + 0.26 * len(leads)), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(leads))[::-1]
+    axes.axvline(0, color="0.6", lw=1)
+    axes.plot([lead[1] for lead in leads], places, "o", color="#0072b2", label="logs")
+    axes.plot([lead[2] for lead in leads], places, "D", color="#d55e00", mfc="none", label="counts")
+    axes.set_yticks(places, [lead[0] for lead in leads], fontsize=7)
+    axes.set_xlabel("Square's median r minus the best baseline's (right: Square is better)")
+    axes.legend(loc="best", frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        figure.savefig(aside, format="svg", metadata={"Date": None})
