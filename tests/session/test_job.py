@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from napari_stsr.session import Job, JobQueue, Plan
+from napari_stsr.session import EnhanceJob, Job, JobQueue, Plan
 from napari_stsr.slides import Slide
 from napari_stsr.training import Run
 from tests.session.fake import FakeMethod
@@ -22,8 +22,8 @@ def jobs():
     queue.close()
 
 
-def job(slide: Slide, **values) -> Job:
-    return Job(slide, Plan("fake", values=values), Run())
+def job(slide: Slide, **values) -> EnhanceJob:
+    return EnhanceJob(slide, Plan("fake", values=values), Run())
 
 
 def until(true, seconds: float = 10.0) -> bool:

@@ -17,6 +17,7 @@ from napari_stsr.viewer.launch import build_layout
 from napari_stsr.viewer.panels.enhance import EnhancePanel
 from napari_stsr.viewer.panels.explore import ExplorePanel
 from napari_stsr.viewer.panels.slide import SlidePanel
+from napari_stsr.viewer.panels.validate import ValidatePanel
 from tests.session.fake import FakeMethod, fake_method
 
 
@@ -44,6 +45,7 @@ class Window:
     slide: SlidePanel
     enhance: EnhancePanel
     explore: ExplorePanel
+    validate: ValidatePanel
     wait: Callable[..., None]
 
     @property
@@ -87,7 +89,7 @@ def window(make_napari_viewer_proxy, qtbot, method) -> Iterator[Window]:
     def wait(condition: Callable[[], Any], timeout: int = 20_000) -> None:
         qtbot.waitUntil(lambda: bool(condition()), timeout=timeout)
 
-    yield Window(viewer, panels["Slide"], panels["Enhance"], panels["Explore"], wait)
+    yield Window(viewer, *(panels[n] for n in ("Slide", "Enhance", "Explore", "Validate")), wait)
     desk_of(viewer).close()
 
 

@@ -10,7 +10,7 @@ def test_no_field_is_wider_than_its_panel(opened, qtbot):
     opened.run()
     opened.wait(lambda: "enhanced" in opened.desk.scene.frames)
     opened.show()
-    for panel in (opened.slide, opened.enhance, opened.explore):
+    for panel in (opened.slide, opened.enhance, opened.explore, opened.validate):
         assert panel.minimumWidth() >= MIN_WIDTH
         assert panel.body.width() <= panel.viewport().width()
         assert panel.minimumWidth() <= 360
@@ -27,7 +27,7 @@ def test_slide_and_enhance_share_a_column_and_explore_stands_beside(window, qtbo
 
 
 def test_every_field_can_be_reached_by_keyboard_and_has_a_name(opened):
-    for panel in (opened.slide, opened.enhance, opened.explore):
+    for panel in (opened.slide, opened.enhance, opened.explore, opened.validate):
         for kind in (QPushButton, QComboBox, QLineEdit):
             for field in panel.findChildren(kind):
                 inside = field.parent()

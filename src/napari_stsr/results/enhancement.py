@@ -45,7 +45,7 @@ class Enhancement:
         The method's own expected counts, where `expression_source` was made to add up to what was
         measured.
     uncertainty : Expression, optional
-        Standard deviation of the expected counts.
+        Standard deviation of the expected counts, that is of `denoised` where there is one.
     provenance : dict
         JSON-ready; enough to run it again.
     """

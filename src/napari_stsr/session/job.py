@@ -1,4 +1,4 @@
-"""Jobs: plans that run in a background thread and never raise out of it. No Qt here."""
+"""Jobs: work that runs in a background thread and never raises out of it. No Qt here."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Callable
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from napari_stsr.errors import Cancelled, StsrError
 from napari_stsr.results import Enhancement
 from napari_stsr.session.plan import Plan
 from napari_stsr.slides import Slide
-from napari_stsr.training import Progress, Run
+from napari_stsr.training import CancelToken, Progress, Run
 
+if TYPE_CHECKING:
+    from napari_stsr.evaluation import Evaluation, EvaluationPlan, Opening
+
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
 
 
-class Job:
-    """One enhancement on its way.
+class Job(ABC, Generic[T]):
+    """Work on a slide that is on its way; a subclass says which.
 
     Parameters
     ----------
     slide : Slide
-    plan : Plan
-    run : Run
+    token : CancelToken
+        Stops and pauses the work.
     changed : callable, optional
         Called with the job after every report and change of state, in the worker's thread.
 
@@ -39,15 +45,16 @@ class Job:
         Latest report.
     history : list of Progress
         Reports that carried losses, for the curve.
-    result : Enhancement or None
+    result : object or None
+        What the work came to.
     error : Exception or None
         What went wrong; `details` holds the traceback.
     """
 
     def __init__(
-        self, slide: Slide, plan: Plan, run: Run, changed: Callable[[Job], None] | None = None
+        self, slide: Slide, token: CancelToken, changed: Callable[[Any], None] | None = None
     ) -> None:
-        self.slide, self.plan, self.run = slide, plan, run
+        self.slide, self.token = slide, token
         self._changed = changed
         self._ended = threading.Event()
         # Changes of state exclude each other.
@@ -55,9 +62,18 @@ class Job:
         self.state: State = "queued"
         self.progress: Progress | None = None
         self.history: list[Progress] = []
-        self.result: Enhancement | None = None
+        self.result: T | None = None
         self.error: Exception | None = None
         self.details = ""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What is done, in a few words."""
+
+    @abstractmethod
+    def working(self) -> Generator[Progress, None, T]:
+        """Do the work, reporting on the way; the generator's return value is the result."""
 
     @property
     def ended(self) -> bool:
@@ -77,7 +93,7 @@ class Job:
 
     def pause(self) -> None:
         """Wait at the next step."""
-        self.run.cancel.pause()
+        self.token.pause()
         with self._turn:
             waits = self.state == "running"
             if waits:
@@ -87,7 +103,7 @@ class Job:
 
     def resume(self) -> None:
         """Go on."""
-        self.run.cancel.resume()
+        self.token.resume()
         with self._turn:
             goes = self.state == "paused"
             if goes:
@@ -98,7 +114,7 @@ class Job:
     def cancel(self) -> None:
         """Stop at the next step."""
         with self._turn:
-            self.run.cancel.cancel()
+            self.token.cancel()
             waiting = self.state == "queued"
             if waiting:
                 self.state = "cancelled"
@@ -114,13 +130,13 @@ class Job:
         with self._turn:
             if self.state != "queued":
                 return
-            self.state = "paused" if self.run.cancel.paused else "running"
+            self.state = "paused" if self.token.paused else "running"
         try:
             self._notify()
-            enhancing = self.plan.enhancing(self.slide, self.run)
+            working = self.working()
             while True:
                 try:
-                    self._report(next(enhancing))
+                    self._report(next(working))
                 except StopIteration as end:
                     self.result = end.value
                     break
@@ -152,15 +168,87 @@ class Job:
             _log.exception("A listener failed while a job was %s.", self.state)
 
 
+class EnhanceJob(Job[Enhancement]):
+    """One enhancement on its way.
+
+    Parameters
+    ----------
+    slide : Slide
+    plan : Plan
+    run : Run
+    changed : callable, optional
+        As in `Job`.
+    """
+
+    def __init__(
+        self, slide: Slide, plan: Plan, run: Run, changed: Callable[[Any], None] | None = None
+    ) -> None:
+        super().__init__(slide, run.cancel, changed)
+        self.plan, self.run = plan, run
+
+    @property
+    def label(self) -> str:
+        """Method, preset and place."""
+        where = self.plan.region.name if self.plan.region is not None else "whole tissue"
+        return f"{self.plan.method}, {self.plan.preset} · {where}"
+
+    def working(self) -> Generator[Progress, None, Enhancement]:
+        """Enhance the slide."""
+        return self.plan.enhancing(self.slide, self.run)
+
+
+class EvaluateJob(Job["Evaluation"]):
+    """One evaluation of methods on its way.
+
+    Parameters
+    ----------
+    slide : Slide
+    plan : EvaluationPlan
+    changed : callable, optional
+        As in `Job`.
+    folder : path, optional
+        Finished fits are kept here, and those found here are not run again.
+    opening : Opening, optional
+        How the slide was opened, for the record.
+    """
+
+    def __init__(
+        self,
+        slide: Slide,
+        plan: EvaluationPlan,
+        changed: Callable[[Any], None] | None = None,
+        folder: str | Path | None = None,
+        opening: Opening | None = None,
+    ) -> None:
+        super().__init__(slide, CancelToken(), changed)
+        self.plan, self._folder, self._opening = plan, folder, opening
+
+    @property
+    def label(self) -> str:
+        """Protocols, number of methods and of folds."""
+        methods, folds = len(self.plan.methods), self.plan.folds
+        many = (f"{n} {word}{'s' * (n != 1)}" for n, word in ((methods, "method"), (folds, "fold")))
+        return f"{', '.join(self.plan.protocols)} · {', '.join(many)}"
+
+    def working(self) -> Generator[Progress, None, Evaluation]:
+        """Hide, fit, predict and score."""
+        # Imported here: most sessions never evaluate.
+        from napari_stsr.evaluation import evaluating
+
+        return evaluating(
+            self.plan, self.slide, self.token, folder=self._folder, opening=self._opening
+        )
+
+
 class JobQueue:
     """Runs jobs one after another in one background thread."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.jobs: list[Job[Any]] = []
+        self._waiting: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job[Any]) -> None:
         """Queue a job; it starts when those before it have ended."""
         self.jobs.append(job)
         self._waiting.put(job)

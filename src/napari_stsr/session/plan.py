@@ -81,11 +81,12 @@ class Plan:
         learned = slide
         if self.region is not None:
             learned = slide.within(self.region, self.halo_pitches * slide.lattice.pitch_um)
-        targets = self._targets(learned)
+        targets = self.targets(learned)
         get_method(self.method).check(learned, targets, params)
         return learned, targets
 
-    def _targets(self, slide: Slide) -> Targets:
+    def targets(self, slide: Slide) -> Targets:
+        """Places of a slide to predict at."""
         if self.at is not None:
             targets = self.at
         elif self.grid_um is not None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from napari_stsr.errors import InputError
 from napari_stsr.results import Enhancement
-from napari_stsr.session.job import Job, JobQueue
+from napari_stsr.session.job import EnhanceJob, EvaluateJob, JobQueue
 from napari_stsr.session.plan import Plan
 from napari_stsr.slides import Slide
 from napari_stsr.training import Run
+
+if TYPE_CHECKING:
+    from napari_stsr.evaluation import EvaluationPlan, Opening
 
 # Checking a plan against more locations takes a second or more: then the job itself tells.
 _QUICK = 50_000
@@ -31,8 +36,11 @@ class Workspace:
         self.slide: Slide | None = None
         self.results: list[Enhancement] = []
         self.queue = JobQueue()
+        self._finished: tempfile.TemporaryDirectory[str] | None = None
 
-    def enhance(self, plan: Plan, run: Run, changed: Callable[[Job], None] | None = None) -> Job:
+    def enhance(
+        self, plan: Plan, run: Run, changed: Callable[[Any], None] | None = None
+    ) -> EnhanceJob:
         """Queue an enhancement of the slide in use; its result joins `results` at the end.
 
         Raises
@@ -41,21 +49,53 @@ class Workspace:
             When no slide is open, or the plan cannot work on a slide of up to 50,000 locations;
             on a larger one the job fails with the same words.
         """
-        if self.slide is None:
-            raise InputError("No slide is open.", "Open one first.")
-        if len(self.slide) <= _QUICK:
-            plan.prepare(self.slide)
+        slide = self._open_slide()
+        if len(slide) <= _QUICK:
+            plan.prepare(slide)
 
-        def keep(job: Job) -> None:
+        def keep(job: EnhanceJob) -> None:
             if job.ended and job.result is not None and job.result not in self.results:
                 self.results.append(job.result)
             if changed is not None:
                 changed(job)
 
-        job = Job(self.slide, plan, run, keep)
+        job = EnhanceJob(slide, plan, run, keep)
         self.queue.add(job)
         return job
+
+    def evaluate(
+        self,
+        plan: EvaluationPlan,
+        changed: Callable[[Any], None] | None = None,
+        opening: Opening | None = None,
+    ) -> EvaluateJob:
+        """Queue an evaluation of methods on the slide in use.
+
+        Fits that were finished in this workspace are not run again: a cancelled evaluation goes on
+        where it was stopped, and another method costs only its own fits.
+
+        Raises
+        ------
+        InputError
+            As `enhance`.
+        """
+        slide = self._open_slide()
+        if len(slide) <= _QUICK:
+            plan.check(slide)
+        if self._finished is None:
+            self._finished = tempfile.TemporaryDirectory(prefix="napari-stsr-")
+        job = EvaluateJob(slide, plan, changed, self._finished.name, opening)
+        self.queue.add(job)
+        return job
+
+    def _open_slide(self) -> Slide:
+        if self.slide is None:
+            raise InputError("No slide is open.", "Open one first.")
+        return self.slide
 
     def close(self) -> None:
         """Stop all work."""
         self.queue.close()
+        if self._finished is not None:
+            self._finished.cleanup()
+            self._finished = None

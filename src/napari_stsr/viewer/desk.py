@@ -14,16 +14,20 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow
 
 from napari_stsr.results import Enhancement
-from napari_stsr.session import Job, Plan, Workspace
+from napari_stsr.session import EnhanceJob, EvaluateJob, Job, Plan, Workspace
 from napari_stsr.slides import Region, Slide
 from napari_stsr.training import Run
 from napari_stsr.viewer.background import Background
+from napari_stsr.viewer.layers.frames import View
 from napari_stsr.viewer.layers.look import OURS
 from napari_stsr.viewer.layers.regions import name_shapes, regions_of, roi_layer
+from napari_stsr.viewer.preview import InstantPreview
 from napari_stsr.viewer.scene import Scene
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari_stsr.evaluation import Evaluation, EvaluationPlan, Opening
 
 _DESKS: WeakKeyDictionary[Any, Desk] = WeakKeyDictionary()
 
@@ -42,6 +46,8 @@ class Desk(QObject):
         The list of results, or the one in view, changed.
     job_changed : (Job)
         A job reported or changed its state; in the GUI thread.
+    evaluation_changed : ()
+        Another evaluation of the slide, or none, is in use.
     regions_changed : ()
     picked : (int)
         A target of the result in view was clicked, -1 for none.
@@ -52,6 +58,7 @@ class Desk(QObject):
     refused = Signal(object)
     results_changed = Signal()
     job_changed = Signal(object)
+    evaluation_changed = Signal()
     regions_changed = Signal()
     picked = Signal(int)
     _job_reported = Signal(object)
@@ -61,14 +68,19 @@ class Desk(QObject):
         self.viewer = viewer
         self.workspace = Workspace()
         self.result: Enhancement | None = None
+        self.evaluation: Evaluation | None = None
         self.scene = Scene(viewer, self)
         self._opener = Background(self)
         self._opener.answered.connect(self._opened)
         self._opener.failed.connect(self.refused)
+        self.preview = InstantPreview(self)
+        self.preview.ready.connect(lambda kernel: self.look(kernel=kernel))
+        self.preview.failed.connect(lambda _: self.look(kernel=None))
+        self.scene.drawn.connect(self._on_drawn)
         self._job_reported.connect(self._on_job, Qt.ConnectionType.QueuedConnection)
         self._rois: Shapes | None = None
         self._window: QMainWindow | None = None
-        self._ended: WeakSet[Job] = WeakSet()
+        self._ended: WeakSet[Job[Any]] = WeakSet()
         viewer.layers.events.inserted.connect(self._on_layer_inserted)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -98,27 +110,43 @@ class Desk(QObject):
         self.scene.show_slide(slide, layers)
 
     def _use(self, slide: Slide) -> None:
+        self.preview.stop()
         self.workspace.slide, self.result = slide, None
         self.workspace.results.clear()
         slide.counts.prepare_columns()
         self.slide_changed.emit()
+        self.show_evaluation(None)
         self.results_changed.emit()
+
+    def _on_drawn(self, view: View) -> None:
+        """Start the preview once the slide is on screen: it must not hold up the opening."""
+        if view.slide is self.slide and self.preview.slide is not view.slide:
+            self.preview.start(view.slide)
 
     def adopt(self, slide: Slide) -> None:
         """Use a slide already in memory, and show it."""
         self._use(slide)
         self.scene.show_slide(slide, self.scene.prepared(slide))
 
-    def enhance(self, plan: Plan, run: Run) -> Job:
+    def enhance(self, plan: Plan, run: Run) -> EnhanceJob:
         """Queue an enhancement; see `Workspace.enhance`."""
         return self.workspace.enhance(plan, run, self._job_reported.emit)
 
-    def _on_job(self, job: Job) -> None:
+    def evaluate(self, plan: EvaluationPlan, opening: Opening | None = None) -> EvaluateJob:
+        """Queue an evaluation; see `Workspace.evaluate`."""
+        return self.workspace.evaluate(plan, self._job_reported.emit, opening)
+
+    def _on_job(self, job: Job[Any]) -> None:
         self.job_changed.emit(job)
         # Reports queued before the end arrive after it: the result is new only once.
         if job.state == "done" and job not in self._ended and job.slide is self.slide:
             self._ended.add(job)
-            self.show_result(job.result)
+            (self.show_result if isinstance(job, EnhanceJob) else self.show_evaluation)(job.result)
+
+    def show_evaluation(self, evaluation: Evaluation | None) -> None:
+        """Use an evaluation of the slide."""
+        self.evaluation = evaluation
+        self.evaluation_changed.emit()
 
     def show_result(self, result: Enhancement | None) -> None:
         """Bring a result into view, adding it to the list if it is new."""
@@ -130,7 +158,7 @@ class Desk(QObject):
         if view is not None:
             gene = view.gene
             if result is not None and gene not in result.genes.ids:
-                gene = self._telling_gene(result)
+                gene = self.telling_gene(result)
             self.scene.kind = "enhanced" if result is not None else "measured"
             self.look(result=result, gene=gene)
         self.results_changed.emit()
@@ -140,7 +168,7 @@ class Desk(QObject):
         if self.scene.view is not None:
             self.scene.set_view(replace(self.scene.view, **changes))
 
-    def _telling_gene(self, result: Enhancement) -> str:
+    def telling_gene(self, result: Enhancement) -> str:
         """Most abundant gene of a result: something to look at before one is chosen."""
         slide = self.slide
         if slide is None:
@@ -252,6 +280,7 @@ class Desk(QObject):
             return
         self._let_go()
         self.workspace.close()
+        self.preview.close()
         self._opener.close()
         self.scene.close()
         self.viewer.layers.events.inserted.disconnect(self._on_layer_inserted)

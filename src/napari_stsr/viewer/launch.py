@@ -66,7 +66,7 @@ def show(desk: Desk, slide: Slide, result: Enhancement | None = None) -> None:
 
 
 def build_layout(viewer: Viewer) -> dict[str, Any]:
-    """Dock the panels: Slide and Enhance share a column, Explore stands beside it.
+    """Dock the panels: Slide and Enhance share a column, Explore and Validate stand beside it.
 
     Returns
     -------
@@ -76,11 +76,17 @@ def build_layout(viewer: Viewer) -> dict[str, Any]:
     from napari_stsr.viewer.panels.enhance import EnhancePanel
     from napari_stsr.viewer.panels.explore import ExplorePanel
     from napari_stsr.viewer.panels.slide import SlidePanel
+    from napari_stsr.viewer.panels.validate import ValidatePanel
 
-    kinds = {"Slide": SlidePanel, "Enhance": EnhancePanel, "Explore": ExplorePanel}
+    kinds = {
+        "Slide": SlidePanel,
+        "Enhance": EnhancePanel,
+        "Explore": ExplorePanel,
+        "Validate": ValidatePanel,
+    }
     panels: dict[str, Any] = {name: kind(viewer) for name, kind in kinds.items()}
     # Beside first, below second: otherwise Explore would stand beside Slide alone.
-    for name in ("Slide", "Explore", "Enhance"):
+    for name in ("Slide", "Explore", "Enhance", "Validate"):
         viewer.window.add_dock_widget(panels[name], name=name, area="right")
     docks = {name: _dock(panel) for name, panel in panels.items()}
     window = panels["Slide"].window()
@@ -91,6 +97,8 @@ def build_layout(viewer: Viewer) -> dict[str, Any]:
         window.splitDockWidget(docks["Slide"], docks["Enhance"], Qt.Orientation.Vertical)
     else:
         window.tabifyDockWidget(docks["Enhance"], docks["Explore"])
+    window.tabifyDockWidget(docks["Explore"], docks["Validate"])
+    docks["Explore"].raise_()
 
     def share_out() -> None:
         wide, tall = [docks["Slide"], docks["Explore"]], [docks["Slide"], docks["Enhance"]]

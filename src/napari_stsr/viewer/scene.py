@@ -14,17 +14,20 @@ from napari_stsr.results import Enhancement
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.viewer.background import Background
 from napari_stsr.viewer.layers.attention import SourceTable, arrows_layer
-from napari_stsr.viewer.layers.frames import Frame, Kind, View, frames
+from napari_stsr.viewer.layers.frames import Frame, Kind, MapKind, View, frames
 from napari_stsr.viewer.layers.histology import histology_layer, outline_layer
 from napari_stsr.viewer.layers.look import ENHANCED_COLORMAP, OURS, Percentiles, clear_low
-from napari_stsr.viewer.layers.places import ImagePlaces, places_of_targets
+from napari_stsr.viewer.layers.places import ImagePlaces, SpotPlaces, places_of_targets
 from napari_stsr.viewer.layers.readout import Readout
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _DEBOUNCE_MS = 60
-_DATA_KINDS = (*get_args(Kind), "preview")
+_MAP_KINDS = get_args(MapKind)
+# Shown until they are taken off, whatever gene is in view.
+_LASTING = ("preview", *_MAP_KINDS)
+_DATA_KINDS = (*get_args(Kind), *_LASTING)
 
 
 def slide_layers(slide: Slide) -> list[LayerDataTuple]:
@@ -66,6 +69,7 @@ class Scene(QObject):
         self._pause.setSingleShot(True)
         self._pause.setInterval(_DEBOUNCE_MS)
         self._pause.timeout.connect(self._paint)
+        self._before_maps = "measured"
         self._preview_places: tuple[Targets, ImagePlaces] | None = None
 
     def prepared(self, slide: Slide) -> list[LayerDataTuple]:
@@ -104,7 +108,7 @@ class Scene(QObject):
         self.set_view(
             View(slide)
             if before is None
-            else View(slide, contrast=before.contrast, shared=before.shared)
+            else View(slide, contrast=before.contrast, shared=before.shared, faded=before.faded)
         )
 
     def take_over_result(self, result: Enhancement, layer: Layer) -> None:
@@ -123,7 +127,9 @@ class Scene(QObject):
 
     def set_view(self, view: View) -> None:
         """Ask for a view; it is computed off the GUI thread, the newest one wins."""
-        self.view = view
+        before, self.view = self.view, view
+        if before is None or (before.gene, before.result) != (view.gene, view.result):
+            self._leave_maps()
         self._pause.start()
 
     def _paint(self) -> None:
@@ -132,12 +138,15 @@ class Scene(QObject):
             self._painter.ask(lambda: (view, list(frames(view)), Readout.of(view)))
 
     def _draw(self, answer: tuple[View, list[Frame], Readout]) -> None:
-        view, made, self.readout = answer
+        view, made, readout = answer
+        if self.view is None or view.slide is not self.view.slide:
+            return  # its layers would bring back a slide that is no longer open
+        self.readout = readout
         self.frames = {frame.kind: frame for frame in made}
         for frame in made:
             self._put(frame)
         for kind in _DATA_KINDS:
-            if kind not in self.frames and kind != "preview":
+            if kind not in self.frames and kind not in _LASTING:
                 self._remove(kind)
         self.show_kind(self.kind)
         self.drawn.emit(view, self.frames)
@@ -213,9 +222,11 @@ class Scene(QObject):
                     self._catch_up(other)
                     self._say(layer.name)
                 # napari redraws everything for a visibility that is set, changed or not.
-                for part in (layer, _color_bar(layer)):
-                    if part.visible != (other == shown):
-                        part.visible = other == shown
+                # A layer of colours has no values for a bar; its name says what they mean.
+                scaled = not getattr(layer, "rgb", False)
+                for part, wanted in ((layer, True), (_color_bar(layer), scaled)):
+                    if part.visible != (wanted and other == shown):
+                        part.visible = wanted and other == shown
 
     def _say(self, name: str) -> None:
         """Write on the canvas what is shown, so that a picture says measured or enhanced."""
@@ -259,6 +270,25 @@ class Scene(QObject):
         self._preview_places = None
         self.show_kind("enhanced" if self.kind == "preview" else self.kind)
 
+    def show_maps(self, maps: list[Frame], kind: MapKind) -> None:
+        """Show one of the maps of an evaluation; the next gene or picture chosen hides them."""
+        for frame in maps:
+            self._put(frame)
+        if self.kind not in _MAP_KINDS:
+            self._before_maps = self.kind
+        self.show_kind(kind)
+
+    def end_maps(self) -> None:
+        """Take the maps of an evaluation off."""
+        for kind in _MAP_KINDS:
+            self._remove(kind)
+        self._leave_maps()
+        self.show_kind(self.kind)
+
+    def _leave_maps(self) -> None:
+        if self.kind in _MAP_KINDS:
+            self.kind = self._before_maps
+
     def show_arrows(self, table: SourceTable | None, unit_um: float = 100.0) -> None:
         """Show the sources of a picked target as arrows; None takes them off."""
         self._remove("arrows")
@@ -279,7 +309,9 @@ def _color_bar(layer: Layer) -> Any:
 def _fits(layer: Layer, frame: Frame) -> bool:
     """Whether a layer can take a frame, or is of another slide or result."""
     if isinstance(layer, Points):
-        return not isinstance(frame.places, ImagePlaces) and len(layer.data) == len(frame.painted)
+        return isinstance(frame.places, SpotPlaces) and np.array_equal(
+            layer.data, frame.places.coordinates[:, ::-1]
+        )
     if not (isinstance(layer, Image) and isinstance(frame.places, ImagePlaces)):
         return False
     same_place = np.allclose(layer.affine.affine_matrix, frame.places.affine)

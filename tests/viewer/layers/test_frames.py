@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_stsr.results import StoredExpression
 from napari_stsr.session import enhance
 from napari_stsr.viewer.layers.difference import Bearing
 from napari_stsr.viewer.layers.frames import AttentionMap, View, bearing_of, describe, frames
@@ -48,6 +49,29 @@ def test_uncertainty_has_a_picture_where_a_result_has_it(slide, result):
     made = {f.kind: f for f in frames(View(slide, told, gene))}
     assert "uncertainty" in made["uncertainty"].name
     assert "uncertainty" not in {f.kind for f in frames(View(slide, result, gene))}
+
+
+def test_pictures_fade_where_uncertain_and_keep_their_values(slide, result):
+    gene = str(slide.genes.ids[3])
+    own = result.denoised.columns(np.arange(len(slide.genes)))
+    doubt = np.random.default_rng(0).uniform(0, 3, own.shape).astype(np.float32)
+    told = replace(result, uncertainty=StoredExpression(doubt * own))
+    plain = {f.kind: f for f in frames(View(slide, told, gene))}
+    fading = {f.kind: f for f in frames(View(slide, told, gene, faded=True))}
+    for kind in ("enhanced", "denoised"):
+        assert "faint where uncertain" in fading[kind].name
+        assert "faint" not in plain[kind].name
+        np.testing.assert_array_equal(fading[kind].values, plain[kind].values)
+        assert fading[kind].limits == plain[kind].limits
+        index = fading[kind].places.index
+        full = (index >= 0) & (plain[kind].painted >= 0.3 * plain[kind].limits[1])
+        alpha, unsure = fading[kind].painted[full][:, 3] / 255, doubt[index[full], 3]
+        np.testing.assert_allclose(alpha, 1 / (1 + unsure**2), atol=0.01)
+    for kind in ("measured", "difference", "uncertainty"):
+        np.testing.assert_array_equal(fading[kind].painted, plain[kind].painted)
+    # A result that does not know how certain it is does not fade.
+    unknown = {f.kind: f for f in frames(View(slide, result, gene, faded=True))}
+    assert unknown["enhanced"].painted.ndim == 2
 
 
 def test_measured_counts_spread_over_subspots_keep_their_sum(slide, result):

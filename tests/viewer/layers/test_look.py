@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_stsr.viewer.layers.look import (
     Percentiles,
+    certainty,
     clear_low,
     clear_middle,
     row_column_affine,
@@ -57,3 +58,9 @@ def test_affine_puts_column_and_row_where_the_basis_says(basis, origin, row, col
     y, x, one = row_column_affine(steps, origin) @ [row, column, 1.0]
     assert one == 1
     np.testing.assert_allclose([x, y], origin + np.array([column, row]) @ steps, atol=1e-6)
+
+
+def test_certainty_is_a_half_where_the_deviation_is_as_large_as_the_value():
+    expected = np.array([4.0, 4.0, 4.0, 0.0, 0.0], dtype=np.float32)
+    deviation = np.array([0.0, 4.0, 12.0, 0.0, 1.0], dtype=np.float32)
+    np.testing.assert_allclose(certainty(expected, deviation), [1, 0.5, 0.1, 1, 0], atol=1e-6)

@@ -57,6 +57,26 @@ def test_bins_of_a_turned_slide_become_one_pixel_each(monkeypatch):
     np.testing.assert_array_equal(world_values(shown, shown.painted(values), turned), values)
 
 
+def test_a_fading_picture_keeps_its_colours_and_is_as_opaque_as_told():
+    _, coordinates = hex_slide()
+    shown = places_of_targets(grid(coordinates, 30.0, 50.0))
+    values = np.linspace(0, 8, shown.index.max() + 1, dtype=np.float32)
+    opacity = np.linspace(1, 0, len(values), dtype=np.float32)
+    sure = shown.faded(values, (0.0, 8.0), clear_low("magma"), np.ones_like(values))
+    fading = shown.faded(values, (0.0, 8.0), clear_low("magma"), opacity)
+    there = shown.index >= 0
+    assert not fading[~there].any()
+    np.testing.assert_array_equal(fading[..., :3], sure[..., :3])
+    seen = there & (sure[..., 3] == 255)
+    np.testing.assert_allclose(fading[seen][:, 3], 255 * opacity[shown.index[seen]], atol=0.51)
+    layer = Layer.create(*shown.layer_data(fading, (0.0, 8.0), clear_low("magma"), name="e"))
+    assert layer.rgb
+    shown.put(layer, sure, (0.0, 5.0))
+    np.testing.assert_array_equal(layer.data, sure)
+    # Limits of values would change the colours on the screen.
+    assert list(layer.contrast_limits) == [0, 255]
+
+
 def test_many_hex_spots_are_painted_not_drawn(monkeypatch):
     monkeypatch.setattr(places, "MANY_SPOTS", 50)
     slide = simulate_slide(lattice="hex", shape=(12, 10), genes=10, image=False)

@@ -153,6 +153,39 @@ def test_shared_contrast_is_kept_between_starts(enhanced, qtbot):
     assert again.shared.isChecked()
 
 
+def test_the_picture_fades_where_uncertain_and_genes_still_switch(enhanced, qtbot):
+    from dataclasses import replace
+
+    from napari_stsr.viewer.panels.contrast_box import ContrastBox
+
+    scene, box = enhanced.desk.scene, enhanced.explore.contrast
+    assert not box.faded.isEnabled()
+    result = enhanced.desk.result
+    enhanced.desk.show_result(replace(result, uncertainty=result.denoised))
+    enhanced.wait(lambda: "uncertainty" in scene.frames)
+    assert box.faded.isEnabled()
+    assert not box.faded.isChecked()
+    colour = scene.frames["enhanced"].values
+    box.faded.click()
+    enhanced.wait(lambda: scene.layer("enhanced").rgb)
+    assert "faint where uncertain" in enhanced.viewer.canvas.overlays.text.text
+    assert not scene.layer("enhanced").colorbar.visible
+    layer, before = scene.layer("enhanced"), np.asarray(scene.layer("enhanced").data).copy()
+    # As uncertain as large: half as opaque everywhere.
+    assert before[..., 3].max() == 128
+    np.testing.assert_array_equal(scene.frames["enhanced"].values, colour)
+    other = str(result.genes.ids[2])
+    enhanced.desk.look(gene=other)
+    enhanced.wait(lambda: scene.view.gene == other and (layer.data != before).any())
+    assert scene.layer("enhanced") is layer
+    again = ContrastBox()
+    qtbot.addWidget(again)
+    assert again.faded.isChecked()
+    box.faded.click()
+    enhanced.wait(lambda: not scene.layer("enhanced").rgb)
+    assert scene.layer("enhanced").colorbar.visible
+
+
 def test_removing_a_layer_by_hand_breaks_nothing(enhanced):
     enhanced.viewer.layers.remove(enhanced.desk.scene.layer("enhanced"))
     enhanced.desk.look(gene=str(enhanced.desk.slide.genes.ids[2]))

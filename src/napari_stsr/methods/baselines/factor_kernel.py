@@ -26,7 +26,7 @@ from napari_stsr.methods.baselines.smoothing import SmoothedExpression, Smoother
 from napari_stsr.methods.baselines.values import ArrayValues
 from napari_stsr.methods.parameters import parameter
 from napari_stsr.methods.variable_genes import variable_genes
-from napari_stsr.results.expression import Expression, Floats32
+from napari_stsr.results.expression import Floats32
 from napari_stsr.slides import Slide
 from napari_stsr.training.progress import Progress, Run
 
@@ -86,7 +86,7 @@ class FactorExpression:
 class FactorKernelFitted(FieldFitted):
     """Amounts of the factors smoothed over totals, times their profiles and a smooth depth."""
 
-    def field(self, coordinates: Floats, run: Run) -> tuple[Expression, None]:
+    def field(self, coordinates: Floats, run: Run) -> tuple[FactorExpression, None]:
         """Smooth the amounts of the factors and multiply out."""
         measured = self.measured
         smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)

@@ -11,6 +11,10 @@ from torch.nn import functional
 from napari_stsr.methods.layers.gatv2 import DenseGATv2
 
 
+# A part holds at most e^0.4 times what its surroundings say, or that much less.
+_MOST_LOG_SHARE = 0.4
+
+
 @dataclass(frozen=True, eq=False)
 class Surroundings:
     """A batch of templates as the network reads them; node 0 is the centre.
@@ -123,7 +127,9 @@ class Diffusion(nn.Module):
         known = mixing.sum(-1)
         base = (mixing @ around.log_depth.unsqueeze(-1)).squeeze(-1)
         base = base + (1 - known) * self.typical_log_depth
-        return z, base + around.log_size + self.share(virtual).squeeze(-1), weights
+        # Bounded: at a border the network has seen little like it, and would run away.
+        share = _MOST_LOG_SHARE * torch.tanh(self.share(virtual).squeeze(-1) / _MOST_LOG_SHARE)
+        return z, base + around.log_size + share, weights
 
     def _diffuse(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,17 @@ from torch import Tensor
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Fitted
 from napari_stsr.methods.square.learned import Learned
-from napari_stsr.methods.square.mixing import MixedExpression
 from napari_stsr.methods.square.saved import write_learned
 from napari_stsr.methods.square.template import Tasks, canonical, location_tasks, site_tasks
+from napari_stsr.methods.square.uncertainty import (
+    EmbeddingNoise,
+    OwnDoubt,
+    SpreadExpression,
+    distance_share,
+)
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
-from napari_stsr.results.expression import Expression, ScaledExpression
+from napari_stsr.results.expression import Expression
 from napari_stsr.slides import Targets
 from napari_stsr.training import Progress, Run
 from napari_stsr.training.device import limited_threads
@@ -70,11 +76,12 @@ class SquareFitted(Fitted):
         sites = learned.lattice.sites[parents]
         tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
         reports = _Reports(run, len(tasks) * k)
-        z, log_depth, attention = yield from self._diffused(tasks, reports)
+        states, attention = yield from self._diffused(tasks, reports)
         offsets = division.offsets @ learned.lattice.basis
         places = (learned.coordinates[parents][:, None] + offsets).reshape(-1, 2)
-        decoded = yield from self._decoded(z, log_depth, reports)
-        source = self._mixed(decoded, places, np.full(len(places), 1 / k), run)
+        decoded = yield from self._decoded(states, reports)
+        share = np.full(len(places), 1 / k)
+        source = self._mixed(decoded, places, share, run)
         whole = conserved(
             learned.params.conserve,
             source,
@@ -83,11 +90,14 @@ class SquareFitted(Fitted):
             k,
             run.seed,
         )
+        seen = np.repeat(learned.observed.usable[parents].numpy(), k)
+        sd = self._spread(source, states, places, share, seen)
         rows = inverse * k + targets.part
-        if not np.array_equal(rows, np.arange(len(z))):
+        if not np.array_equal(rows, np.arange(len(places))):
             whole, source, attention = whole.take(rows), source.take(rows), attention.take(rows)
+            sd = None if sd is None else sd.take(rows)
         denoised = None if learned.params.conserve == "off" else source
-        return self._enhancement(targets, whole, attention, z.numpy()[rows], denoised)
+        return self._enhancement(targets, whole, attention, states.z.numpy()[rows], denoised, sd)
 
     def _owner(self, targets: Targets) -> Ints:
         """Location each subspot divides, by place: parents may be numbered on a larger slide."""
@@ -111,8 +121,7 @@ class SquareFitted(Fitted):
         share = targets.area_um2 / self._location_area(targets)
         log_area = np.log(share).astype(np.float32)
         parts = float(np.log(len(lattice.division(lattice.divisions[0]).offsets)))
-        z = torch.empty(len(targets), learned.codec.latent)
-        log_depth = torch.empty(len(targets))
+        states = _States.empty(len(targets), learned.codec.latent)
         pieces: list[tuple[Ints, Attention]] = []
         reports = _Reports(run, len(targets))
         # Inside a measured cell the network speaks of a part of it, elsewhere of a whole location.
@@ -122,13 +131,17 @@ class SquareFitted(Fitted):
                 tasks = site_tasks(
                     lattice, sites[rows], virtual[rows], log_size, learned.params.rings
                 )
-                some_z, some_depth, attention = yield from self._diffused(tasks, reports)
-                z[rows], log_depth[rows] = some_z, some_depth - log_size
+                some, attention = yield from self._diffused(tasks, reports)
+                some.log_depth -= log_size
+                states.put(rows, some)
                 pieces.append((rows, attention))
-        log_depth += torch.from_numpy(log_area)
-        decoded = yield from self._decoded(z, log_depth, reports)
+        states.log_depth += torch.from_numpy(log_area)
+        decoded = yield from self._decoded(states, reports)
         expression = self._mixed(decoded, targets.coordinates, share, run)
-        return self._enhancement(targets, expression, _assembled(pieces), z.numpy())
+        seen = learned.observed.usable[lattice.location_at(sites)].numpy() & inside
+        sd = self._spread(expression, states, targets.coordinates, share, seen)
+        attention = _assembled(pieces)
+        return self._enhancement(targets, expression, attention, states.z.numpy(), None, sd)
 
     def _mixed(
         self, decoded: DecodedExpression, places: Floats, share: Floats, run: Run
@@ -138,15 +151,41 @@ class SquareFitted(Fitted):
         if companion is None:
             return decoded
         field, _ = companion.kernel.field(places, run)
-        return MixedExpression(decoded, ScaledExpression(field, share), companion.share)
+        return companion.mixed(decoded, field, share)
 
     def left_out(self, locations: Ints, run: Run) -> DecodedExpression:
         """Expected counts of measured locations by the networks alone, each told by the others."""
         lattice, identity = self.learned.lattice, np.eye(2, dtype=np.int64)
         tasks = location_tasks(lattice, locations, identity, self.learned.params.rings)
-        reports = _Reports(run, len(locations))
-        z, log_depth, _ = outcome(self._diffused(tasks, reports))
-        return outcome(self._decoded(z, log_depth, reports))
+        return self.given_back(tasks, run)[0]
+
+    def given_back(
+        self, tasks: Tasks, run: Run, log_gain: float = 0.0
+    ) -> tuple[DecodedExpression, EmbeddingNoise | None]:
+        """Answer tasks by the networks alone: expected counts, and the doubt of the embedding."""
+        reports = _Reports(run, tasks.truth.size)
+        states, _ = outcome(self._diffused(tasks, reports))
+        states.log_depth += log_gain
+        decoded = outcome(self._decoded(states, reports))
+        return decoded, EmbeddingNoise.of(self.learned, states.z, states.variance)
+
+    def _spread(
+        self,
+        expected: Expression,
+        states: _States,
+        places: Floats,
+        share: Floats,
+        seen: NDArray[np.bool_],
+    ) -> SpreadExpression | None:
+        """Standard deviation of the expected counts, once the fit has measured what it takes."""
+        learned = self.learned
+        if learned.spread is None:
+            return None
+        noise = EmbeddingNoise.of(learned, states.z, states.variance)
+        parts = learned.lattice.divisions[0]
+        part = np.clip((1 - share) / (1 - 1 / parts), 0, 1).astype(np.float32)
+        far = distance_share(learned, places)
+        return SpreadExpression(OwnDoubt(expected, noise), learned.spread, seen, part, far)
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""
@@ -155,38 +194,41 @@ class SquareFitted(Fitted):
         return np.pi * self.learned.diameter_um**2 / 4
 
     def _decoded(
-        self, z: Tensor, log_depth: Tensor, reports: _Reports, chunk: int = 8192
+        self, states: _States, reports: _Reports, chunk: int = 8192
     ) -> Generator[Progress, None, DecodedExpression]:
+        z = states.z
         hidden = np.empty((len(z), self.learned.codec.output.in_features), dtype=np.float32)
         log_norm = np.empty(len(z), dtype=np.float32)
         for start in range(0, len(z), chunk):
             part = slice(start, start + chunk)
             hidden[part], log_norm[part] = self.learned.states(z[part])
             yield from reports.after(len(z[part]))
-        depth = np.exp(log_depth.numpy())
+        depth = np.exp(states.log_depth.numpy())
         return DecodedExpression(hidden, self.learned.weight, self.learned.bias, log_norm, depth)
 
     def _diffused(
         self, tasks: Tasks, reports: _Reports, chunk: int = 1024
-    ) -> Generator[Progress, None, tuple[Tensor, Tensor, Attention]]:
-        """Embeddings (b·v, latent), log depths (b·v,) and attention of all tasks."""
+    ) -> Generator[Progress, None, tuple[_States, Attention]]:
+        """States of the b·v virtual nodes, and attention, of all tasks."""
         learned, count = self.learned, tasks.virtual.shape[1]
         device = learned.diffusion.correction.weight.device
         gathered = _Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
-        z = torch.empty(len(tasks) * count, learned.codec.latent)
-        log_depth = torch.empty(len(z))
+        states = _States.empty(len(tasks) * count, learned.codec.latent)
         for start in range(0, len(tasks), chunk):
             part = _part(tasks, slice(start, start + chunk))
             around = learned.observed.around(part, learned.params.centre_prior, device)
             # Not around the loop: between reports the switch would hold for whoever runs then.
             with torch.no_grad():
                 some_z, some_depth, weights = learned.diffusion(around)
-            at = slice(start * count, (start + chunk) * count)
-            z[at] = some_z.flatten(0, 1).float().cpu()
-            log_depth[at] = some_depth.flatten().float().cpu()
+            some = _States(
+                some_z.flatten(0, 1).float().cpu(),
+                some_depth.flatten().float().cpu(),
+                learned.observed.spread_by(part, weights[-1].mean(-1)),
+            )
+            states.put(slice(start * count, (start + chunk) * count), some)
             gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
             yield from reports.after(len(part) * count)
-        return z, log_depth, gathered.attention()
+        return states, gathered.attention()
 
     def _enhancement(
         self,
@@ -194,7 +236,8 @@ class SquareFitted(Fitted):
         expression: Expression,
         attention: Attention,
         embedding: Floats32,
-        denoised: Expression | None = None,
+        denoised: Expression | None,
+        uncertainty: Expression | None,
     ) -> Enhancement:
         learned = self.learned
         parents = np.full(len(targets), "", dtype=learned.barcodes.dtype)
@@ -215,11 +258,35 @@ class SquareFitted(Fitted):
             learned.coordinates,
             embedding,
             denoised,
+            uncertainty,
         )
 
     def save(self, path: Path) -> None:
         """Write networks, embeddings and measured counts, complete or not at all."""
         write_learned(Path(path), self.learned)
+
+
+@dataclass(eq=False)
+class _States:
+    """Embeddings (m, latent) of virtual nodes, their log depths (m,), and their variance.
+
+    The variance is empty, (0, latent), where that of the observed nodes is not known.
+    """
+
+    z: Tensor
+    log_depth: Tensor
+    variance: Tensor
+
+    @classmethod
+    def empty(cls, count: int, latent: int) -> _States:
+        return cls(torch.empty(count, latent), torch.empty(count), torch.empty(0, latent))
+
+    def put(self, at: Ints | slice, some: _States) -> None:
+        self.z[at], self.log_depth[at] = some.z, some.log_depth
+        if len(some.variance):
+            if not len(self.variance):
+                self.variance = torch.zeros_like(self.z)
+            self.variance[at] = some.variance
 
 
 class _Reports:

@@ -17,7 +17,14 @@ from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.fitted import SquareFitted
 from napari_stsr.methods.square.graph_training import GraphTraining, Observed
 from napari_stsr.methods.square.learned import Learned
-from napari_stsr.methods.square.mixing import Companion, best_share, fit_kernel
+from napari_stsr.methods.square.left_out import (
+    learn_spread,
+    left_out_locations,
+    left_out_parts,
+    posterior_variance,
+    seen_locations,
+)
+from napari_stsr.methods.square.mixing import Companion, fit_companion, fit_kernel
 from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.template import block_tasks, blocks, symmetries
@@ -112,7 +119,8 @@ def fit_square(
     embedding = embed(codec, nodes, wanted_nodes, replicates, run.seed)
     z, log_depth = yield from _reported(run, "embedding the slide", embedding)
     gain = float(np.log(len(division.cells))) if thinned else 0.0
-    observed = Observed(z, log_depth, torch.from_numpy(wanted_nodes), gain)
+    variance = posterior_variance(codec, nodes)
+    observed = Observed(z, log_depth, torch.from_numpy(wanted_nodes), gain, variance)
     typical = float(log_depth[0, : len(slide)].median())
     with seeded(run.seed, "diffusion"):
         diffusion = Diffusion(
@@ -135,6 +143,7 @@ def fit_square(
         voting = split.held_centres if split.validates else _drawn_centres(split, run.seed)
         learned.companion = yield from _companion(run, slide, learned, voting)
     yield from _extension(run, slide, learned, further)
+    yield from _uncertainty(run, learned, division, split)
     return SquareFitted(learned)
 
 
@@ -272,11 +281,12 @@ def _companion(
     """Fit the factor kernel, and find Square's share beside it at held-out locations."""
     for_kernel = fit_kernel(slide, learned.gene_columns, run)
     kernel = yield from _within(for_kernel, 0.98)
-    both = np.flatnonzero(np.isin(learned.gene_columns, learned.trained_columns))
-    square = SquareFitted(learned).left_out(held, run).columns(both)
-    other = kernel.left_out(held, run).columns(both)
-    truth = Counts(learned.measured.rows[held]).genes(both)
-    return Companion(kernel, best_share(square, other, truth))
+    in_depth = np.isin(learned.gene_columns, learned.trained_columns)
+    # Square's depth counts all genes it was trained on, of which only some may be asked for.
+    every = slide.counts.gene_totals[learned.trained_columns].sum()
+    asked = learned.measured.gene_totals[in_depth].sum()
+    square, counts = SquareFitted(learned).left_out(held, run), learned.measured.rows[held]
+    return fit_companion(kernel, square, counts, held, in_depth, asked / every, run)
 
 
 def _within(fitting: Generator[Progress, None, T], fraction: float) -> Generator[Progress, None, T]:
@@ -288,6 +298,16 @@ def _within(fitting: Generator[Progress, None, T], fraction: float) -> Generator
             fitted: T = end.value
             return fitted
         yield replace(progress, fraction=fraction, eta_s=None)
+
+
+def _uncertainty(
+    run: Run, learned: Learned, division: Division, split: _Split
+) -> Generator[Progress, None, None]:
+    """Measure on left-out locations and blocks how far the truth lies from the answer."""
+    hidden = left_out_locations(learned, split.held_centres, split.centres, run)
+    parts = left_out_parts(learned, division, split.held_anchors, split.anchors, run)
+    seen = seen_locations(learned, hidden.rows, run)
+    learned.spread = yield from learn_spread(hidden, seen, parts, run)
 
 
 def _extension(

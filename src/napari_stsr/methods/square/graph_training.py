@@ -39,12 +39,15 @@ class Observed:
     usable : (2n,) bool tensor
     log_gain : float
         Log of a block's depth over that of its embedding: log k when thinned, else 0.
+    variance : (n, latent) tensor, optional
+        Posterior variance of the embeddings of locations.
     """
 
     z: Tensor
     log_depth: Tensor
     usable: Tensor
     log_gain: float
+    variance: Tensor | None = None
 
     def around(
         self,
@@ -74,6 +77,18 @@ class Observed:
             torch.from_numpy(virtual).to(device),
             torch.from_numpy(away.astype(np.float32)).to(device),
         )
+
+    def spread_by(self, tasks: Tasks, mixing: Tensor) -> Tensor:
+        """Variance (b·v, latent) of means of embeddings with the weights (b, v, 1 + s).
+
+        A block thinned to one location's depth is as uncertain as a location. Empty where the
+        variance of locations is not known.
+        """
+        if self.variance is None:
+            return torch.empty(0, self.z.shape[-1])
+        nodes = torch.from_numpy(np.column_stack([tasks.centre, tasks.context]))
+        of_node = self.variance[nodes % len(self.variance)]
+        return (mixing.float().cpu() ** 2 @ of_node).flatten(0, 1)
 
 
 class GraphTraining(nn.Module):

@@ -14,6 +14,7 @@ from napari_stsr.methods.square.embedding import Codec
 from napari_stsr.methods.square.graph_training import Observed
 from napari_stsr.methods.square.mixing import Companion
 from napari_stsr.methods.square.params import SquareParams
+from napari_stsr.methods.square.uncertainty import Spread
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide
 
 Ints = NDArray[np.int64]
@@ -34,6 +35,8 @@ class Learned:
         Columns of the slide the networks were trained on; the softmax runs over these.
     companion : Companion, optional
         What the networks' answer is mixed with.
+    spread : Spread, optional
+        How far the truth lies from the answer.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Learned:
     bias: Floats32
     trained_columns: Ints
     companion: Companion | None = None
+    spread: Spread | None = None
 
     @classmethod
     def of(

@@ -30,7 +30,7 @@ class Square(Method):
     )
     paper = "Alonso, Hernáez, Ochoa: Square, GSP 2026 (openreview u5r0f2GlmL)"
     needs = ("counts", "lattice")
-    gives = ("expression", "attention")
+    gives = ("expression", "attention", "uncertainty")
     params = SquareParams
     presets = PRESETS
 
@@ -85,13 +85,16 @@ class Square(Method):
         attended = p.batch * (around**2 + parts * around) * p.width
         seconds += p.graph_steps * (6e-3 + 4e-8 * decoded + 5e-9 * attended)
         seconds += 1.7e-7 * min(n, 5000) * (further + 3.2 * min(further, 1000))
+        seconds += 3e-7 * min(n, 500) * len(slide.genes)
         seconds += len(targets) * (2e-6 * around + 1e-8 * genes)
 
         edges = len(targets) * around
         kept = edges * p.layers * p.heads
         memory = 600e6 + 12.0 * slide.counts.nnz * min(1.0, 2 * genes / len(slide.genes))
         memory += 24 * decoded + 8 * n * latent * replicates
-        memory += len(targets) * 4 * ((genes if p.ablation == "vae" else p.hidden) + 2 * latent)
+        # Hidden states and their slopes; embeddings, their variance and what they are cut from.
+        memory += len(targets) * 4 * (genes if p.ablation == "vae" else 2 * p.hidden)
+        memory += len(targets) * 4 * 4 * latent
         # Attention is gathered in pieces and then joined; names and places come with each target.
         memory += 24 * (kept if kept <= 20e6 else edges) + 200 * len(targets)
         return Estimate(int(memory), float(seconds))

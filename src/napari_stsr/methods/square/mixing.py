@@ -1,44 +1,80 @@
 """Square and a factor kernel, mixed: what each says of locations left out decides the shares.
 
 Two estimates whose errors differ have a mean that is better than either. The kernel is steady where
-little was measured, the network sharper where much was. With expected counts ``s`` of Square and
-``f`` of the kernel, ``expected = w · s + (1 − w) · f``, where w is the share at which the counts of
-held-out locations are likeliest under Poisson noise, drawn to one half as if further locations had
+little was measured, the network sharper where much was. They are mixed in what a place is made of
+and in how much it holds: with compositions ``s``, ``f`` and depths ``S``, ``F`` of the two,
+
+``expected = (v · S + (1 − v) · F) · (w · s + (1 − w) · f)``.
+
+v is the share at which the square roots of held-out totals are met best, w that at which their
+counts are likeliest under Poisson noise. Both are drawn to one half as if further locations had
 voted for it: a small section holds too few to decide alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
-from napari_stsr.results.expression import Expression, Floats32
+from napari_stsr.methods.baselines.factor_kernel import (
+    FactorExpression,
+    FactorKernel,
+    FactorKernelFitted,
+)
+from napari_stsr.results.expression import (
+    DecodedExpression,
+    Expression,
+    Floats32,
+    ScaledExpression,
+)
 from napari_stsr.slides import Slide
 from napari_stsr.training import Progress, Run
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 _VOTES_FOR_HALF = 30
 
 
 @dataclass(frozen=True, eq=False)
 class Companion:
-    """A factor kernel of the same slide, and Square's share in their mean.
+    """A factor kernel of the same slide, and Square's shares beside it.
 
     Parameters
     ----------
     kernel : FactorKernelFitted
-    share : float
-        Of Square, 0 … 1.
+    basis : (K,) float32 array
+        Counts a factor brings in the genes Square's depth is counted in.
+    share, depth_share : float
+        Of Square, in what places are made of and in how much they hold, 0 … 1.
     """
 
     kernel: FactorKernelFitted
-    share: float
+    basis: Floats32
+    share: float = 0.5
+    depth_share: float = 0.5
+
+    def mixed(
+        self, square: DecodedExpression, field: FactorExpression, area: Floats | float = 1.0
+    ) -> MixedExpression:
+        """Mix both answers at the same places.
+
+        Parameters
+        ----------
+        square : DecodedExpression
+        field : FactorExpression
+            Of whole locations.
+        area : (m,) float array or float
+            Share of a location's area each place has.
+        """
+        whole = np.maximum(field.loadings @ self.basis, 1e-12)
+        depth = self.depth_share * square.depth + (1 - self.depth_share) * whole * area
+        first = replace(square, depth=depth.astype(np.float32))
+        return MixedExpression(first, ScaledExpression(field, depth / whole), self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +111,54 @@ def fit_kernel(
     return fitted
 
 
+def fit_companion(
+    kernel: FactorKernelFitted,
+    square: DecodedExpression,
+    counts: sparse.csr_matrix,
+    held: Ints,
+    in_depth: NDArray[np.bool_],
+    depth_share_of_counts: float,
+    run: Run,
+) -> Companion:
+    """Find Square's shares at held-out locations.
+
+    Parameters
+    ----------
+    kernel : FactorKernelFitted
+    square : DecodedExpression
+        The networks' answer at the held-out locations, each told by all others.
+    counts : CSR matrix (r, g)
+        Their counts of the genes predicted.
+    held : (r,) int array
+    in_depth : (g,) bool array
+        Genes that count in Square's depth.
+    depth_share_of_counts : float
+        Share of those counts that falls on the genes predicted, over the whole slide.
+    run : Run
+    """
+    basis = kernel.learned["profiles"][:, in_depth].sum(axis=1) / max(depth_share_of_counts, 1e-9)
+    companion = Companion(kernel, basis)
+    if not len(held):
+        return companion
+    field, genes = kernel.left_out(held, run), np.flatnonzero(in_depth)
+    truth = counts[:, genes]
+    totals = np.asarray(truth.sum(axis=1)).ravel() / max(depth_share_of_counts, 1e-9)
+    v = best_depth_share(square.depth, field.loadings @ basis, totals)
+    both = replace(companion, depth_share=v).mixed(square, field)
+    w = best_share(both.first.columns(genes), both.second.columns(genes), truth)
+    return replace(companion, share=w, depth_share=v)
+
+
+def best_depth_share(square: Floats32, kernel: Floats32, totals: Floats) -> float:
+    """Square's share in the mean of two predictions of the same totals, all (r,)."""
+    root = np.sqrt(totals)
+
+    def loss(share: float) -> float:
+        return float(((root - np.sqrt(share * square + (1 - share) * kernel)) ** 2).sum())
+
+    return _drawn_to_half(loss, len(totals), _VOTES_FOR_HALF)
+
+
 def best_share(
     square: Floats32, kernel: Floats32, truth: sparse.csr_matrix, votes: int = _VOTES_FOR_HALF
 ) -> float:
@@ -103,6 +187,9 @@ def best_share(
     def loss(share: float) -> float:
         return share * more - float(entry.data @ np.log(share * s + (1 - share) * f))
 
+    return _drawn_to_half(loss, len(square), votes)
+
+
+def _drawn_to_half(loss: Callable[[float], float], voters: int, votes: int) -> float:
     found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
-    n = len(square)
-    return float((n * found.x + votes * 0.5) / (n + votes))
+    return float((voters * found.x + votes * 0.5) / (voters + votes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from napari_stsr.methods.square.graph_training import Observed
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.mixing import Companion
 from napari_stsr.methods.square.params import SquareParams
+from napari_stsr.methods.square.uncertainty import Spread
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale
 
-_FORMAT = "napari-stsr square 2"
+_FORMAT = "napari-stsr square 4"
+_SPREAD = tuple(part.name for part in fields(Spread))
 
 
 def write_learned(path: Path, learned: Learned) -> None:
@@ -58,6 +61,8 @@ def write_learned(path: Path, learned: Learned) -> None:
         "z": learned.observed.z,
         "log_depth": learned.observed.log_depth,
         "usable": learned.observed.usable,
+        "variance": learned.observed.variance,
+        "spread": _spread_state(learned.spread),
         "companion": _companion_state(learned.companion),
         "codec": _module_state(learned.codec),
         "diffusion": _module_state(learned.diffusion),
@@ -113,13 +118,21 @@ def read_learned(path: Path) -> Learned:
         params,
         codec,
         diffusion,
-        Observed(state["z"], state["log_depth"], state["usable"], state["log_gain"]),
+        Observed(*(state[part] for part in ("z", "log_depth", "usable", "log_gain", "variance"))),
         arrays["weight"],
         arrays["bias"],
         arrays["trained_columns"],
     )
     learned.companion = _companion(learned, state["companion"])
+    if state["spread"] is not None:
+        learned.spread = Spread(*(state["spread"][name].numpy() for name in _SPREAD))
     return learned
+
+
+def _spread_state(spread: Spread | None) -> dict[str, Tensor] | None:
+    if spread is None:
+        return None
+    return {name: torch.from_numpy(getattr(spread, name)) for name in _SPREAD}
 
 
 def _companion_state(companion: Companion | None) -> dict[str, Any] | None:
@@ -127,9 +140,9 @@ def _companion_state(companion: Companion | None) -> dict[str, Any] | None:
     if companion is None:
         return None
     kernel = companion.kernel
-    arrays = {"totals": kernel.measured.totals, **kernel.learned}
+    arrays = {"totals": kernel.measured.totals, "basis": companion.basis, **kernel.learned}
     return {
-        "share": companion.share,
+        "shares": [companion.share, companion.depth_share],
         "params": kernel.params.as_dict(),
         "seed": kernel.seed,
         "arrays": {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()},
@@ -140,6 +153,7 @@ def _companion(learned: Learned, state: Mapping[str, Any] | None) -> Companion |
     if state is None:
         return None
     arrays = {name: value.numpy() for name, value in state["arrays"].items()}
+    basis = arrays.pop("basis")
     measured = Measured(
         learned.name,
         learned.genes,
@@ -156,7 +170,7 @@ def _companion(learned: Learned, state: Mapping[str, Any] | None) -> Companion |
     params = method.parameters("auto", state["params"])
     assert isinstance(params, FieldParams)
     kernel = FactorKernelFitted(method, measured, params, state["seed"], arrays)
-    return Companion(kernel, state["share"])
+    return Companion(kernel, basis, *state["shares"])
 
 
 def _codec(params: SquareParams, state: Mapping[str, Tensor]) -> Codec:

@@ -13,7 +13,7 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_stsr.results import Enhancement
-from napari_stsr.slides import Slide
+from napari_stsr.slides import Slide, Targets
 from napari_stsr.viewer.layers import attention
 from napari_stsr.viewer.layers.difference import Bearing
 from napari_stsr.viewer.layers.look import (
@@ -21,12 +21,16 @@ from napari_stsr.viewer.layers.look import (
     MEASURED_COLORMAP,
     OURS,
     Percentiles,
+    certainty,
     clear_low,
     clear_middle,
 )
 from napari_stsr.viewer.layers.places import Limits, Places, places_of_slide, places_of_targets
 
-Kind = Literal["measured", "enhanced", "denoised", "difference", "uncertainty", "attention"]
+Kind = Literal[
+    "measured", "kernel", "enhanced", "denoised", "difference", "uncertainty", "attention"
+]
+MapKind = Literal["hidden", "predicted", "error"]
 MapName = Literal["own share", "one-sidedness"]
 TOTAL = "Total counts"
 
@@ -38,20 +42,20 @@ class Frame:
     Attributes
     ----------
     kind : str
-        One of `Kind`.
+        One of `Kind`, or of `MapKind` for the maps of an evaluation.
     name : str
         For the layer list; says measured or enhanced.
     values : float32 array
         One value a place.
-    painted : float32 array
-        The same as the layer holds it.
+    painted : array
+        The same as the layer holds it: values, or colours where the picture fades.
     """
 
-    kind: Kind
+    kind: Kind | MapKind
     name: str
     places: Places
     values: NDArray[np.float32]
-    painted: NDArray[np.float32]
+    painted: NDArray[Any]
     limits: Limits
     colormap: Colormap
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -92,6 +96,10 @@ class View:
     shared : bool
         Measured and enhanced use one contrast: the same colour is the same count per area.
     attention : AttentionMap, optional
+    kernel : Enhancement, optional
+        The instant preview by a kernel, which no one asked for and nothing else draws on.
+    faded : bool
+        Predicted pictures are the fainter the less certain they are, where that is known.
     """
 
     slide: Slide
@@ -100,6 +108,8 @@ class View:
     contrast: Percentiles = field(default_factory=Percentiles)
     shared: bool = False
     attention: AttentionMap | None = None
+    kernel: Enhancement | None = None
+    faded: bool = False
 
     @property
     def label(self) -> str:
@@ -129,6 +139,8 @@ def frames(view: View) -> Iterator[Frame]:
             if frame.kind == "enhanced" and view.result is not None:
                 share = bearing_of(slide, view.result).usual_share
                 limits = (frame.limits[0] / share, frame.limits[1] / share)
+    if view.kernel is not None and view.gene is not None:
+        shown = [kernel_frame(view, view.kernel, view.gene, limits), *shown]
     yield Frame(
         "measured",
         f"{view.label} · measured",
@@ -159,10 +171,31 @@ def predicted_frames(view: View, counts: NDArray[np.float32]) -> list[Frame]:
     return made
 
 
+def kernel_frame(view: View, kernel: Enhancement, gene: str, measured: Limits) -> Frame:
+    """Return the instant preview; its name says so, never that it was measured or enhanced."""
+    values = kernel.expression([gene])[:, 0]
+    limits = view.contrast.limits(values)
+    if view.shared:
+        share = bearing_of(view.slide, kernel).usual_share
+        limits = (measured[0] * share, measured[1] * share)
+    return Frame(
+        "kernel",
+        f"{view.label} · preview by {_method_of(kernel).lower()}, {_where(kernel.targets)}",
+        _target_places(kernel),
+        values,
+        _target_places(kernel).painted(values),
+        limits,
+        clear_low(ENHANCED_COLORMAP),
+    )
+
+
 def enhanced_frames(
     view: View, counts: NDArray[np.float32], column: NDArray[np.int64]
 ) -> list[Frame]:
-    """Enhanced values, what the method itself expected, their difference and uncertainty."""
+    """Enhanced values, what the method itself expected, their difference and uncertainty.
+
+    The uncertainty is that of what the method expected; by it the enhanced values fade as well.
+    """
     result = view.result
     assert result is not None
     places, what = _target_places(result), describe(result)
@@ -170,24 +203,33 @@ def enhanced_frames(
     values = result.expression_source.columns(column)[:, 0]
     limits = view.contrast.limits(np.concatenate([values, spread]) if view.shared else values)
     magma = clear_low(ENHANCED_COLORMAP)
+    smooth = values if result.denoised is None else result.denoised.columns(column)[:, 0]
+    sd = None if result.uncertainty is None else result.uncertainty.columns(column)[:, 0]
+    opacity = certainty(smooth, sd) if view.faded and sd is not None else None
 
     def frame(
         kind: Kind, words: str, shown: NDArray[np.float32], limits: Limits, colours: Colormap
     ) -> Frame:
-        name, about = f"{view.label} · {words}", {"result": result} if kind == "enhanced" else {}
-        return Frame(kind, name, places, shown, places.painted(shown), limits, colours, about)
+        about, painted = {"result": result} if kind == "enhanced" else {}, places.painted(shown)
+        if opacity is not None and kind in ("enhanced", "denoised"):
+            # Colours without a colour bar: the name says what they mean.
+            words = (
+                f"{words}, faint where uncertain, {limits[0]:.3g} dark to {limits[1]:.3g} bright"
+            )
+            painted = places.faded(shown, limits, colours, opacity)
+        name = f"{view.label} · {words}"
+        return Frame(kind, name, places, shown, painted, limits, colours, about)
 
     made = [frame("enhanced", f"enhanced ({what})", values, limits, magma)]
     if result.denoised is not None:
-        smooth = result.denoised.columns(column)[:, 0]
         own = limits if view.shared else view.contrast.limits(smooth)
         made.append(frame("denoised", f"denoised ({what})", smooth, own, magma))
     difference = values - spread
     even = view.contrast.symmetric(difference)
     made.append(frame("difference", "enhanced − measured", difference, even, clear_middle()))
-    if result.uncertainty is not None:
-        sd = result.uncertainty.columns(column)[:, 0]
-        words = f"uncertainty, sd of the prediction ({what})"
+    if sd is not None:
+        whose = "prediction" if result.denoised is None else "denoised prediction"
+        words = f"uncertainty, sd of the {whose} ({what})"
         made.append(frame("uncertainty", words, sd, view.contrast.limits(sd), clear_low("inferno")))
     return made
 
@@ -211,13 +253,20 @@ def result_frame(result: Enhancement) -> Frame:
 
 def describe(result: Enhancement) -> str:
     """Name method and targets: ``Square, 9 per spot``."""
-    method = str(result.provenance.get("method", "")).capitalize() or "predicted"
-    targets = result.targets
+    return f"{_method_of(result)}, {_where(result.targets)}"
+
+
+def _method_of(result: Enhancement) -> str:
+    method = str(result.provenance.get("method", "")).replace("_", " ")
+    return method.capitalize() or "predicted"
+
+
+def _where(targets: Targets) -> str:
     if targets.kind == "subspots":
-        return f"{method}, {targets.per_location} per spot"
+        return f"{targets.per_location} per spot"
     if targets.kind == "grid":
-        return f"{method}, {np.sqrt(np.median(targets.area_um2)):.3g} µm grid"
-    return f"{method}, {len(targets):,} points"
+        return f"{np.sqrt(np.median(targets.area_um2)):.3g} µm grid"
+    return f"{len(targets):,} points"
 
 
 def _unit(values: NDArray[np.float32]) -> Limits:

@@ -68,6 +68,16 @@ class Percentiles:
         return -high, high
 
 
+def certainty(expected: NDArray[np.float32], deviation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Opacity by confidence, 0 … 1: a half where the deviation is as large as the value.
+
+    ``expected² / (expected² + deviation²)``; nothing expected without deviation is certain.
+    """
+    square = np.square(expected, dtype=np.float32)
+    whole = square + np.square(deviation, dtype=np.float32)
+    return np.asarray(np.divide(square, whole, out=np.ones_like(square), where=whole > 0))
+
+
 def row_column_affine(basis: ArrayLike, origin: ArrayLike) -> NDArray[np.float64]:
     """Affine from image (row, column) to world (y, x) in µm.
 

@@ -21,6 +21,8 @@ from napari_stsr.viewer.layers.look import WORLD, row_column_affine
 MANY_SPOTS = 5_000
 _SLACK = 1.7
 Values = NDArray[np.float32]
+# One value a place or pixel, or the colours (h, w, 4) of a picture that fades.
+Painted = NDArray[Any]
 Limits = tuple[float, float]
 
 
@@ -32,12 +34,12 @@ class Places(Protocol):
         ...
 
     def layer_data(
-        self, painted: Values, limits: Limits, colormap: Colormap, **attributes: Any
+        self, painted: Painted, limits: Limits, colormap: Colormap, **attributes: Any
     ) -> LayerDataTuple:
         """Describe a new layer."""
         ...
 
-    def put(self, layer: Layer, painted: Values, limits: Limits) -> None:
+    def put(self, layer: Layer, painted: Painted, limits: Limits) -> None:
         """Swap the values of a layer made from `layer_data`."""
         ...
 
@@ -61,7 +63,7 @@ class SpotPlaces:
         return values
 
     def layer_data(
-        self, painted: Values, limits: Limits, colormap: Colormap, **attributes: Any
+        self, painted: Painted, limits: Limits, colormap: Colormap, **attributes: Any
     ) -> LayerDataTuple:
         """Describe a Points layer coloured by its feature ``value``."""
         # The border takes the face's colours: small markers show its grey even at width 0.
@@ -85,7 +87,7 @@ class SpotPlaces:
         }
         return self.coordinates[:, ::-1], shown, "points"
 
-    def put(self, layer: Layer, painted: Values, limits: Limits) -> None:
+    def put(self, layer: Layer, painted: Painted, limits: Limits) -> None:
         """Swap values and contrast."""
         assert isinstance(layer, Points)
         layer.features = {"value": painted}
@@ -96,6 +98,8 @@ class SpotPlaces:
 @dataclass(frozen=True, eq=False)
 class ImagePlaces:
     """Many bins or subspots: an `Image` painted through an index raster.
+
+    A layer holds one opacity for all its pixels, so a picture that fades is painted in colours.
 
     Parameters
     ----------
@@ -113,14 +117,27 @@ class ImagePlaces:
         # -1 takes the last entry: one gather instead of a gather and a mask.
         return np.append(values, np.float32(np.nan)).astype(np.float32, copy=False)[self.index]
 
+    def faded(
+        self, values: Values, limits: Limits, colormap: Colormap, opacity: Values
+    ) -> NDArray[np.uint8]:
+        """Paint every pixel in the colour of its place, as opaque as told: (h, w, 4)."""
+        low, high = limits
+        colours = colormap.map((values - low) / (high - low))
+        colours[:, 3] *= opacity
+        painted = np.zeros((len(values) + 1, 4), dtype=np.uint8)
+        painted[:-1] = np.rint(255 * colours)
+        return painted[self.index]
+
     def layer_data(
-        self, painted: Values, limits: Limits, colormap: Colormap, **attributes: Any
+        self, painted: Painted, limits: Limits, colormap: Colormap, **attributes: Any
     ) -> LayerDataTuple:
         """Describe an Image layer."""
+        # Limits would be applied to the colours once more.
+        scaled = {} if painted.ndim == 3 else {"contrast_limits": limits, "colormap": colormap}
         shown = {
+            "rgb": painted.ndim == 3,
             "affine": self.affine,
-            "contrast_limits": limits,
-            "colormap": colormap,
+            **scaled,
             "blending": "translucent",
             "interpolation2d": "nearest",
             **WORLD,
@@ -128,11 +145,12 @@ class ImagePlaces:
         }
         return painted, shown, "image"
 
-    def put(self, layer: Layer, painted: Values, limits: Limits) -> None:
+    def put(self, layer: Layer, painted: Painted, limits: Limits) -> None:
         """Swap values and contrast."""
         assert isinstance(layer, Image)
         layer.data = painted
-        layer.contrast_limits = limits
+        if not layer.rgb:
+            layer.contrast_limits = limits
 
 
 def places_of_slide(slide: Slide) -> Places:

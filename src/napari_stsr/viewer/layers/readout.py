@@ -27,14 +27,16 @@ class Readout:
     slide: Slide
     result: Enhancement | None
     label: str
+    kernel: Enhancement | None = None
 
     @classmethod
     def of(cls, view: View) -> Readout:
         """Build what finding needs; safe in any thread."""
         _location_tree(view.slide)
-        if view.result is not None:
-            _target_tree(view.result)
-        return cls(view.slide, view.result, view.label)
+        for predicted in (view.result, view.kernel):
+            if predicted is not None:
+                _target_tree(predicted)
+        return cls(view.slide, view.result, view.label, view.kernel)
 
     def location_at(self, point: NDArray[np.float64]) -> int:
         """Measured location whose cell holds (x, y) in µm, -1 for none."""
@@ -44,11 +46,7 @@ class Readout:
 
     def target_at(self, point: NDArray[np.float64]) -> int:
         """Target of the result whose cell holds (x, y) in µm, -1 for none."""
-        if self.result is None:
-            return -1
-        away, near = _target_tree(self.result).query(point)
-        reach = float(np.linalg.norm(self.result.targets.cell, axis=1).max())
-        return int(near) if away <= reach else -1
+        return _target_at(self.result, point)
 
     def sentence(self, point: NDArray[np.float64], frames: Mapping[str, Frame]) -> str:
         """Say barcode, measured and enhanced values at (x, y) in µm; empty off the tissue."""
@@ -57,6 +55,9 @@ class Readout:
         if location >= 0 and "measured" in frames:
             value = frames["measured"].values[location]
             said.append(f"{self.slide.barcodes[location]} · {self.label} measured {value:.4g}")
+        at = _target_at(self.kernel, point) if "kernel" in frames else -1
+        if at >= 0:
+            said.append(f"preview {frames['kernel'].values[at]:.3g}")
         if target >= 0 and self.result is not None:
             if "enhanced" in frames:
                 said.append(f"enhanced {frames['enhanced'].values[target]:.3g}")
@@ -71,3 +72,11 @@ class Readout:
             elif not self.result.in_tissue[target]:
                 said.append("outside the tissue")
         return " · ".join(said)
+
+
+def _target_at(predicted: Enhancement | None, point: NDArray[np.float64]) -> int:
+    if predicted is None:
+        return -1
+    away, near = _target_tree(predicted).query(point)
+    reach = float(np.linalg.norm(predicted.targets.cell, axis=1).max())
+    return int(near) if away <= reach else -1

@@ -1,4 +1,4 @@
-"""Contrast: percentile limits, and one scale for measured and enhanced or each its own."""
+"""How pictures are drawn: percentile limits, one scale or each its own, fading by confidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_stsr.viewer.panels.parameter_form import FloatBox
 
 
 class ContrastBox(QWidget):
-    """Choices of contrast, kept between starts.
+    """Choices of contrast and fading, kept between starts.
 
     Signals
     -------
@@ -33,19 +33,35 @@ class ContrastBox(QWidget):
         self.shared = QCheckBox("One &scale for measured and enhanced")
         self.shared.setToolTip("The same shade is then the same count per area")
         self.shared.setChecked(kept("explore/shared", False))
+        self.faded = QCheckBox("Fade &where uncertain")
+        self.faded.setChecked(kept("explore/faded", False))
+        self.set_fading(False)
         column.addLayout(rows)
         column.addWidget(self.shared)
+        column.addWidget(self.faded)
         self.low.valueChanged.connect(self._on_change)
         self.high.valueChanged.connect(self._on_change)
         self.shared.toggled.connect(self._on_change)
+        self.faded.toggled.connect(self._on_change)
 
     def percentiles(self) -> Percentiles:
         """Limits chosen."""
         return Percentiles(self.low.value(), self.high.value())
 
+    def set_fading(self, possible: bool) -> None:
+        """Say whether the result in view knows how certain it is."""
+        self.faded.setEnabled(possible)
+        self.faded.setToolTip(
+            "Enhanced and denoised pictures keep their colours, but the less certain a place is, "
+            "the more shows through: half where the standard deviation is as large as the value"
+            if possible
+            else "This result does not know how certain it is"
+        )
+
     def _on_change(self) -> None:
         keep("explore/percentiles", [self.low.value(), self.high.value()])
         keep("explore/shared", self.shared.isChecked())
+        keep("explore/faded", self.faded.isChecked())
         self.changed.emit()
 
 

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods import Estimate
-from napari_stsr.session import Job
+from napari_stsr.session import EnhanceJob, Job, united
 from napari_stsr.slides import Region, Slide
 from napari_stsr.training import Run
 from napari_stsr.viewer.background import Background, Failure
@@ -25,6 +25,7 @@ from napari_stsr.viewer.panels.panel import Panel, add_row, form, words
 from napari_stsr.viewer.panels.parameter_form import FloatBox
 from napari_stsr.viewer.panels.run_box import RunBox
 from napari_stsr.viewer.panels.theme import finding
+from napari_stsr.viewer.preview import Aim
 from napari_stsr.viewer.request import Preview, Request
 
 _WHOLE, _VIEW, _EVERY = "Whole tissue", "Current view", "Every ROI, one run each"
@@ -208,6 +209,9 @@ class EnhancePanel(Panel):
         except InputError as error:
             self._on_no_estimate(Failure(str(error), ""))
             return
+        regions = request.regions
+        outline = united(regions).outline if regions else None
+        self.desk.preview.aim(Aim(request.subspots, request.grid_um, outline))
         self._estimator.ask(lambda: [plan.estimate(slide) for plan in request.plans(slide)])
 
     def _on_estimate(self, estimates: list[Estimate]) -> None:
@@ -236,7 +240,7 @@ class EnhancePanel(Panel):
         seed, device = self.seed.value(), self.device.currentData()
         gene = None if desk.scene.view is None else desk.scene.view.gene
 
-        def submit() -> list[Job]:
+        def submit() -> list[EnhanceJob]:
             jobs = []
             for plan in request.plans(slide):
                 run = Run(seed=seed, device=device)
@@ -247,7 +251,7 @@ class EnhancePanel(Panel):
         self.runs.run_button.setEnabled(False)
         self._submitter.ask(submit)
 
-    def _on_submitted(self, jobs: list[Job]) -> None:
+    def _on_submitted(self, jobs: list[EnhanceJob]) -> None:
         self.runs.run_button.setEnabled(True)
         for job in jobs:
             self.runs.add(job)
@@ -256,7 +260,9 @@ class EnhancePanel(Panel):
         self.runs.run_button.setEnabled(True)
         self.runs.say(failure)
 
-    def _on_job(self, job: Job) -> None:
+    def _on_job(self, job: Job[Any]) -> None:
+        if not isinstance(job, EnhanceJob):
+            return
         self.runs.update_job(job)
         scene, preview = self.desk.scene, job.run.preview
         if job.ended:
@@ -272,7 +278,7 @@ class EnhancePanel(Panel):
                 label = genes.label(genes.column(preview.shown))
                 scene.show_preview(label, preview.targets, values)
 
-    def _on_chosen(self, job: Job) -> None:
+    def _on_chosen(self, job: EnhanceJob) -> None:
         if job.result is not None and job.slide is self.desk.slide:
             self.desk.show_result(job.result)
         elif job.state == "failed":

@@ -25,19 +25,23 @@ from napari_stsr.viewer.panels.attention_box import AttentionBox
 from napari_stsr.viewer.panels.contrast_box import ContrastBox
 from napari_stsr.viewer.panels.export_box import ExportBox
 from napari_stsr.viewer.panels.gene_finder import GeneFinder
+from napari_stsr.viewer.panels.gene_scores import predictability
 from napari_stsr.viewer.panels.panel import Panel, add_row, form, words
 from napari_stsr.viewer.panels.theme import finding
 
 _HOVER_MS = 50
 _USUAL_GENES = 50
+_POINT = "Point at the tissue to read values."
 _SHOWN = (
     ("measured", "&Measured", "What was counted"),
+    ("kernel", "Pre&view", "A quick look without a run: the factor kernel, not tied to the counts"),
     ("enhanced", "&Enhanced", "What the method predicts; parts of a spot add up to its counts"),
     ("denoised", "De&noised", "What the method itself expects, not tied to the measured counts"),
     ("difference", "Di&fference", "Enhanced minus measured, spread over the subspots"),
-    ("uncertainty", "&Uncertainty", "Standard deviation of the prediction"),
+    ("uncertainty", "&Uncertainty", "Standard deviation of the denoised prediction"),
     ("attention", "&Attention", "Where predictions come from"),
 )
+_TIPS = {kind: tip for kind, _, tip in _SHOWN}
 
 
 class ExplorePanel(Panel):
@@ -53,11 +57,12 @@ class ExplorePanel(Panel):
         self._reader = Background(self)
         self._cursor: tuple[float, float] | None = None
         self._picked = -1
+        self._idle = _POINT
         self._make_result_choice()
         self.finder = GeneFinder()
         self.column.addWidget(self.finder)
         self._make_kinds()
-        self.readout = words("Point at the tissue to read values.", name="readout")
+        self.readout = words(_POINT, name="readout")
         self.readout.setMinimumHeight(2 * self.readout.fontMetrics().lineSpacing() + 4)
         self.readout.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.column.addWidget(self.readout)
@@ -105,9 +110,12 @@ class ExplorePanel(Panel):
         desk, scene = self.desk, self.desk.scene
         desk.slide_changed.connect(self._on_slide)
         desk.results_changed.connect(self._on_results)
+        desk.evaluation_changed.connect(self._on_evaluation)
         desk.picked.connect(self._on_picked)
         scene.drawn.connect(self._on_drawn)
         scene.failed.connect(self._on_failed)
+        desk.preview.ready.connect(lambda _: self._set_preview_note(""))
+        desk.preview.failed.connect(self._on_no_preview)
         self.finder.chosen.connect(lambda gene: desk.look(gene=gene or None))
         self.result_choice.activated.connect(self._on_result_chosen)
         self.open_result.clicked.connect(self._pick_result)
@@ -128,6 +136,7 @@ class ExplorePanel(Panel):
         if slide is None:
             self.finder.set_genes(None, [])
             return
+        self._set_preview_note("It is being prepared.")
         most = np.argsort(-slide.counts.gene_totals, kind="stable")[:_USUAL_GENES]
         self.finder.set_genes(slide.genes, slide.genes.ids[most].tolist())
         self._on_contrast()
@@ -145,14 +154,20 @@ class ExplorePanel(Panel):
         self.attention.show_attention(attention)
         self.attention.setVisible(attention is not None)
         self.export.set_result(result)
+        self.contrast.set_fading(result is not None and result.uncertainty is not None)
         known = frozenset() if result is None else frozenset(result.genes.ids.tolist())
         self.finder.set_note(
             lambda gene: "" if result is None or gene in known else "   (not predicted)"
         )
         for kind, button in self.kinds.items():
-            button.setEnabled(kind == "measured" or (result is not None and _has(result, kind)))
+            if kind not in ("measured", "kernel"):
+                button.setEnabled(result is not None and _has(result, kind))
         if result is not None:
             self._on_attention()
+
+    def _on_evaluation(self) -> None:
+        found = self.desk.evaluation
+        self.finder.set_scores({} if found is None else predictability(found))
 
     def _on_result_chosen(self, row: int) -> None:
         self.desk.show_result(self.desk.workspace.results[row])
@@ -172,6 +187,9 @@ class ExplorePanel(Panel):
         """Show measured, enhanced, difference or attention."""
         if kind == "attention" and kind not in self.desk.scene.frames:
             self._on_attention()
+        view = self.desk.scene.view
+        if kind == "kernel" and view is not None and view.kernel is not None and not view.gene:
+            self.desk.look(gene=self.desk.telling_gene(view.kernel))
         self.desk.scene.show_kind(kind)
         self.kinds[kind].setChecked(True)
 
@@ -179,21 +197,36 @@ class ExplorePanel(Panel):
         self.finder.show_gene(view.gene or "")
         for kind in ("enhanced", "denoised", "difference", "uncertainty"):
             self.kinds[kind].setEnabled(kind in frames)
+        self.kinds["kernel"].setEnabled(view.kernel is not None)
         kind = self.desk.scene.kind
         shown = kind if kind in frames else "measured"
         self.kinds[shown].setChecked(True)
         if view.result is not None and not view.predicted and view.gene is not None:
             self.readout.setText(finding("notice", f"{view.label} was not predicted in this run."))
         elif view.result is not None:
-            self.readout.setText("Point at the tissue to read values.")
+            self.readout.setText(self._idle)
+
+    def _on_no_preview(self, failure: Failure) -> None:
+        self._set_preview_note(f"No instant preview: {failure.message}")
+        self._idle = finding("notice", f"No instant preview: {failure.message}")
+        self.readout.setText(self._idle)
+        self.readout.setToolTip(failure.details)
+
+    def _set_preview_note(self, note: str) -> None:
+        """Say on the button what keeps the preview; nothing once it is there."""
+        if self.readout.text() == self._idle:
+            self.readout.setText(_POINT)
+        self._idle = _POINT
+        self.kinds["kernel"].setToolTip(note or _TIPS["kernel"])
 
     def _on_failed(self, failure: Failure) -> None:
         self.readout.setText(finding("problem", failure.message))
         self.readout.setToolTip(failure.details)
 
     def _on_contrast(self) -> None:
+        box = self.contrast
         self.desk.look(
-            contrast=self.contrast.percentiles(), shared=self.contrast.shared.isChecked()
+            contrast=box.percentiles(), shared=box.shared.isChecked(), faded=box.faded.isChecked()
         )
 
     # Hover

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -41,6 +41,7 @@ class GeneFinder(QWidget):
         self._genes: Genes | None = None
         self._usual: list[str] = []
         self._note: Callable[[str], str] = lambda gene_id: ""
+        self._scores: Mapping[str, str] = {}
         self._recent: list[str] = []
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -77,6 +78,11 @@ class GeneFinder(QWidget):
     def set_note(self, note: Callable[[str], str]) -> None:
         """Say something beside each gene id, for instance that it was not predicted."""
         self._note = note
+        self.refresh()
+
+    def set_scores(self, scores: Mapping[str, str]) -> None:
+        """Say beside genes, by id, how well they can be predicted."""
+        self._scores = scores
         self.refresh()
 
     @property
@@ -124,7 +130,7 @@ class GeneFinder(QWidget):
             symbol = self._genes.label(self._genes.column(gene))
             star = "★ " if gene in kept("explore/pins", []) else ""
             text = f"{star}{symbol}" + (f"   {gene}" if gene != symbol else "")
-            text += self._note(gene)
+            text += self._note(gene) + self._scores.get(gene, "")
         item = QListWidgetItem(text)
         item.setData(_ID, gene)
         return item

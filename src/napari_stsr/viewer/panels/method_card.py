@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import html
-from typing import Any
+from typing import Any, cast
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QFont, QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 from napari_stsr.methods import Method, get_method, method_names
+from napari_stsr.methods.base import Family
 from napari_stsr.viewer.panels.kept import keep, kept
 from napari_stsr.viewer.panels.panel import Fold, add_row, form, words
 from napari_stsr.viewer.panels.parameter_form import ParameterForm
 
+_HEADINGS: dict[Family, str] = {
+    "method": "Methods",
+    "baseline": "Baselines to judge by",
+    "peer": "Our implementations of peers",
+}
+_SAID: dict[Family, str] = {
+    "baseline": "<b>A baseline</b>: what a method must beat to be worth its time.",
+    "peer": "<b>Ours</b>, after the paper; not the authors' own code.",
+}
 _PRESETS = {"fast": "Fast", "paper": "Paper", "auto": "Auto"}
 
 
@@ -41,15 +52,30 @@ class MethodCard(QWidget):
         self.folded = Fold("Parameters", self.params)
         column.addLayout(rows)
         column.addWidget(self.folded)
-        for name in method_names():
-            self.method_choice.addItem(get_method(name).title, name)
-        self.method_choice.setCurrentIndex(
-            max(0, self.method_choice.findData(kept("enhance/method", "square")))
-        )
+        self._offer_methods()
         self.method_choice.currentIndexChanged.connect(self._on_method)
         self.preset_choice.currentIndexChanged.connect(self._on_preset)
         self.params.changed.connect(self._on_params)
         self._on_method()
+
+    def _offer_methods(self) -> None:
+        """List the methods by family, each family under a heading nobody can choose."""
+        choice = self.method_choice
+        methods = [get_method(name) for name in method_names()]
+        for family, heading in _HEADINGS.items():
+            members = [method for method in methods if method.family == family]
+            if not members:
+                continue
+            if choice.count():
+                choice.insertSeparator(choice.count())
+            choice.addItem(heading)
+            head = cast(QStandardItemModel, choice.model()).item(choice.count() - 1)
+            head.setFlags(Qt.ItemFlag.NoItemFlags)
+            head.setData(_bold(choice), Qt.ItemDataRole.FontRole)
+            for method in members:
+                choice.addItem(method.title, method.name)
+        chosen = choice.findData(kept("enhance/method", "square"))
+        choice.setCurrentIndex(chosen if chosen >= 0 else choice.findData(methods[0].name))
 
     @property
     def method(self) -> Method:
@@ -103,9 +129,17 @@ class MethodCard(QWidget):
         return f"enhance/{self.method.name}/{self.preset}/values"
 
 
+def _bold(widget: QWidget) -> QFont:
+    font = widget.font()
+    font.setBold(True)
+    return font
+
+
 def card(method: Method) -> str:
     """Summary, needs, gives and paper as rich text."""
     said = [html.escape(method.summary)]
+    if method.family in _SAID:
+        said.append(_SAID[method.family])
     said.append(
         f"<b>Needs</b> {html.escape(', '.join(method.needs))}. "
         f"<b>Gives</b> {html.escape(', '.join(method.gives))}."

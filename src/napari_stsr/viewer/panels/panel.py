@@ -157,7 +157,9 @@ def words(text: str = "", name: str = "") -> QLabel:
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setMinimumWidth(1)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    # May shrink below its hint, which is that of a narrow column: the real height is that for the
+    # width, and panels would end in empty space otherwise.
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     if name:
         label.setObjectName(name)
     return label

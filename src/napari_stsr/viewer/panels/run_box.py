@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QDialog,
     QHBoxLayout,
@@ -22,6 +24,8 @@ from napari_stsr.viewer.panels.loss_curve import LossCurve
 from napari_stsr.viewer.panels.panel import words
 from napari_stsr.viewer.panels.theme import finding
 
+# Runs seen at once; the list scrolls for more.
+_MOST_RUNS = 4
 _WORDS = {
     "queued": "waits",
     "running": "runs",
@@ -35,6 +39,11 @@ _WORDS = {
 class RunBox(QWidget):
     """Controls and reports of the runs.
 
+    Parameters
+    ----------
+    curve : bool
+        Whether the runs have one curve of losses to show.
+
     Signals
     -------
     run : ()
@@ -46,9 +55,9 @@ class RunBox(QWidget):
     run = Signal()
     chosen = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, curve: bool = True) -> None:
         super().__init__()
-        self._jobs: list[Job] = []
+        self._jobs: list[Job[Any]] = []
         self._details = ""
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -65,13 +74,15 @@ class RunBox(QWidget):
         self.progress.setRange(0, 1000)
         self.progress.setFormat("")
         self.curve = LossCurve()
+        self.curve.setVisible(curve)
         self.message = words(name="message")
         self.message.hide()
         self.details_button = QPushButton("Details …")
         self.details_button.clicked.connect(self._show_details)
         self.details_button.hide()
         self.list = QListWidget()
-        self.list.setMaximumHeight(84)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setAccessibleName("Runs")
         self.list.setToolTip("Runs, newest last; choose one that is done to see its result")
         self.list.itemActivated.connect(self._choose)
@@ -83,7 +94,7 @@ class RunBox(QWidget):
         self._refresh()
 
     @property
-    def current(self) -> Job | None:
+    def current(self) -> Job[Any] | None:
         """The run in progress, else the next to start, else the newest."""
         for states in (("running", "paused"), ("queued",)):
             for job in self._jobs:
@@ -91,20 +102,24 @@ class RunBox(QWidget):
                     return job
         return self._jobs[-1] if self._jobs else None
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job[Any]) -> None:
         """Put a run on the list."""
         self._jobs.append(job)
-        self.list.addItem(QListWidgetItem())
+        self.list.addItem(QListWidgetItem("…"))
+        rows = min(len(self._jobs), _MOST_RUNS) * self.list.sizeHintForRow(0)
+        self.list.setFixedHeight(rows + 2 * self.list.frameWidth())
         self.list.show()
         self.message.hide()
         self.details_button.hide()
         self.update_job(job)
 
-    def update_job(self, job: Job) -> None:
+    def update_job(self, job: Job[Any]) -> None:
         """Show the newest state of a run."""
         if job not in self._jobs:
             return
-        self.list.item(self._jobs.index(job)).setText(line(job))
+        item = self.list.item(self._jobs.index(job))
+        item.setText(line(job))
+        item.setToolTip(line(job))
         if job.state == "failed":
             self.say(Failure(job.message, job.details))
         self._refresh()
@@ -124,23 +139,32 @@ class RunBox(QWidget):
         self.cancel_button.setEnabled(active)
         if job is None:
             return
-        self.pause_button.setText("&Resume" if job.run.cancel.paused else "&Pause")
+        self.pause_button.setText("&Resume" if job.token.paused else "&Pause")
         report = job.progress
         if job.state == "done":
             self.progress.setValue(1000)
             self.progress.setFormat("done")
         elif report is not None:
             self.progress.setValue(round(1000 * report.fraction))
-            self.progress.setFormat(progress_words(job, report))
+            said = progress_words(job, report)
+            self.progress.setFormat(self._shortened(said, report.stage))
+            self.progress.setToolTip(said)
         else:
             self.progress.setValue(0)
             self.progress.setFormat(_WORDS[job.state])
         self.curve.show_history(history_shown(job))
 
+    def _shortened(self, said: str, stage: str) -> str:
+        """Cut the name of the stage, so that share and time left stay to be read."""
+        metrics = self.progress.fontMetrics()
+        room = self.progress.width() - 12 - metrics.horizontalAdvance(said.replace(stage, ""))
+        short = metrics.elidedText(stage, Qt.TextElideMode.ElideMiddle, max(room, 0))
+        return said.replace(stage, short)
+
     def _pause(self) -> None:
         job = self.current
         if job is not None:
-            (job.resume if job.run.cancel.paused else job.pause)()
+            (job.resume if job.token.paused else job.pause)()
             self.update_job(job)
 
     def _cancel(self) -> None:
@@ -162,7 +186,7 @@ class RunBox(QWidget):
         dialog.open()
 
 
-def history_shown(job: Job) -> list[Progress]:
+def history_shown(job: Job[Any]) -> list[Progress]:
     """Return the reports for the curve: the stage that runs; at the end the last one validated."""
     history = list(job.history)
     validated = [report.stage for report in history if "validation" in report.losses]
@@ -171,16 +195,15 @@ def history_shown(job: Job) -> list[Progress]:
     return [report for report in history if report.stage == validated[-1]]
 
 
-def line(job: Job) -> str:
-    """One line about a run: where, which method, how far."""
-    where = job.plan.region.name if job.plan.region is not None else "whole tissue"
+def line(job: Job[Any]) -> str:
+    """One line about a run: what of which slide, how far."""
     said = _WORDS[job.state]
     if job.state in ("running", "paused") and job.progress is not None:
         said = f"{said}, {job.progress.fraction:.0%}"
-    return f"{job.slide.name} · {job.plan.method}, {job.plan.preset} · {where} — {said}"
+    return f"{job.slide.name} · {job.label} — {said}"
 
 
-def progress_words(job: Job, report: Progress) -> str:
+def progress_words(job: Job[Any], report: Progress) -> str:
     """Stage, share and time left."""
     if job.state != "running":
         return f"{_WORDS[job.state]} at {report.fraction:.0%}"
