@@ -20,7 +20,7 @@ from PIL import Image
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtTest import QTest
 
-from napari_stsr.viewer.launch import build_layout
+from napari_stsr.viewer.launch import build_layout, dock_of
 
 PICTURES = Path(__file__).parent / "images"
 DATA = Path(
@@ -157,17 +157,43 @@ def others(preset: str) -> None:
         window.viewer.close()
 
 
+def validation(preset: str) -> None:
+    """Breast tumour: methods judged on hidden spots, and the maps of ERBB2."""
+    window = Driver()
+    folder = DATA / "her2st_C2"
+    window.open(folder / "spaceranger_like", folder / "original" / "5714_HE_BT_C2.jpg")
+    panel = window.validate
+    panel.choices.preset.setCurrentIndex(panel.choices.preset.findData(preset))
+    panel.choices.named.setText("ERBB2")
+    panel.choices.named.editingFinished.emit()
+    window.wait(lambda: "Estimate: about" in panel.estimate.text())
+    panel.runs.run_button.click()
+    window.wait(lambda: window.desk.evaluation is not None, 1500)
+    genes = window.desk.slide.genes
+    panel.result.maps.choose(str(genes.ids[genes.column("ERBB2")]))
+    dock_of(panel).raise_()
+    window.picture("validate")
+    window.viewer.close()
+
+
 def _in_the_middle(job: Any) -> bool:
     return job.progress is not None and job.progress.fraction > 0.6
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scenes", nargs="*", help="tumour, cortex, others; all by default")
+    parser.add_argument(
+        "scenes", nargs="*", help="tumour, cortex, others, validation; all by default"
+    )
     parser.add_argument("--preset", default="fast")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as kept:
         QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, kept)
-        scenes = {"tumour": tumour, "cortex": cortex, "others": others}
+        scenes = {
+            "tumour": tumour,
+            "cortex": cortex,
+            "others": others,
+            "validation": validation,
+        }
         for scene in given.scenes or scenes:
             scenes[scene](given.preset)

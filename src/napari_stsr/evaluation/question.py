@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 _BLOCK_VALUES = 8_000_000
 _SAMPLED = 5_000
-_SAMPLED_VALUES = 10_000_000
+_SAMPLED_VALUES = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from shapely.geometry import mapping
 
-from napari_stsr import __version__
+from napari_stsr.evaluation.fingerprint import versions
 from napari_stsr.methods import Params
 from napari_stsr.slides import Slide
 from napari_stsr.training import Run
 
 if TYPE_CHECKING:
     from napari_stsr.session.plan import Plan
-
-_PACKAGES = ("numpy", "scipy", "torch")
 
 
 def provenance(slide: Slide, plan: Plan, params: Params, run: Run) -> dict[str, Any]:
@@ -41,7 +37,7 @@ def provenance(slide: Slide, plan: Plan, params: Params, run: Run) -> dict[str, 
         "targets": _targets(plan),
         "genes": None if plan.genes is None else list(plan.genes),
         "run": run.described(),
-        "versions": _versions(),
+        "versions": versions(),
     }
     # Through JSON once, so that a record read back from a file equals the one in memory.
     plain: dict[str, Any] = json.loads(json.dumps(record))
@@ -62,13 +58,3 @@ def _targets(plan: Plan) -> dict[str, Any]:
         "points": None if plan.at is None else len(plan.at),
         "region": region,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"napari-stsr": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -84,6 +84,33 @@ class Targets:
             self.location_names,
         )
 
+    def owners(self, lattice: Lattice) -> Ints:
+        """Location each subspot divides, by place: parents may be numbered on a larger slide.
+
+        Parameters
+        ----------
+        lattice : Lattice
+            Of the locations that are known.
+
+        Returns
+        -------
+        (m,) int array
+
+        Raises
+        ------
+        InputError
+            When a subspot divides a location that is not among them.
+        """
+        offsets = lattice.division(self.per_location).offsets @ lattice.basis
+        sites = lattice.nearest_site(self.coordinates - offsets[self.part])
+        owner = lattice.location_at(sites)
+        if (owner < 0).any():
+            raise InputError(
+                f"{int((owner < 0).sum()):,} subspots divide locations this fit has not seen.",
+                "Predict them as points, or fit on a slide that holds them.",
+            )
+        return owner
+
     def within(self, region: Region) -> Targets:
         """Return the targets inside a region.
 

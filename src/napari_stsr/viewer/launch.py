@@ -88,7 +88,7 @@ def build_layout(viewer: Viewer) -> dict[str, Any]:
     # Beside first, below second: otherwise Explore would stand beside Slide alone.
     for name in ("Slide", "Explore", "Enhance", "Validate"):
         viewer.window.add_dock_widget(panels[name], name=name, area="right")
-    docks = {name: _dock(panel) for name, panel in panels.items()}
+    docks = {name: dock_of(panel) for name, panel in panels.items()}
     window = panels["Slide"].window()
     assert isinstance(window, QMainWindow)
     window.resize(*_SIZE)
@@ -110,7 +110,7 @@ def build_layout(viewer: Viewer) -> dict[str, Any]:
     return panels
 
 
-def _dock(panel: QWidget) -> QDockWidget:
+def dock_of(panel: QWidget) -> QDockWidget:
     """Return the dock a panel was put into."""
     outer: Any = panel
     while not isinstance(outer, QDockWidget):

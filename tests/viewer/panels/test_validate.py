@@ -229,7 +229,11 @@ def test_a_click_on_a_gene_shows_its_maps_one_at_a_time(opened, validated):
     layer = opened.desk.scene.layer("hidden")
     order = [np.abs(opened.desk.slide.coordinates[:, ::-1] - p).sum(1).argmin() for p in layer.data]
     # Two fifths of the locations were hidden, and the map is what was counted there.
-    assert len(set(order)) == len(order) == pytest.approx(0.4 * opened.desk.slide.in_tissue.sum(), abs=2)
+    assert (
+        len(set(order))
+        == len(order)
+        == pytest.approx(0.4 * opened.desk.slide.in_tissue.sum(), abs=2)
+    )
     assert ((truth > 0) == (raw[order] > 0)).all()
 
 

@@ -109,7 +109,7 @@ class FieldFitted(Fitted):
 
     def _subspots(self, targets: Targets, run: Run) -> Enhancement:
         measured, k = self.measured, targets.per_location
-        owner = owners(targets, measured)
+        owner = targets.owners(measured.lattice)
         parents, inverse = np.unique(owner, return_inverse=True)
         offsets = measured.lattice.division(k).offsets @ measured.lattice.basis
         places = (measured.coordinates[parents][:, None] + offsets).reshape(-1, 2)
@@ -165,26 +165,6 @@ class FieldFitted(Fitted):
         write_field(
             Path(path), self.method.name, self.measured, self.params, self.seed, self.learned
         )
-
-
-def owners(targets: Targets, measured: Measured) -> Ints:
-    """Location each subspot divides, by place: parents may be numbered on a larger slide.
-
-    Raises
-    ------
-    InputError
-        When a subspot divides a location that was not learned from.
-    """
-    lattice = measured.lattice
-    offsets = lattice.division(targets.per_location).offsets @ lattice.basis
-    sites = lattice.nearest_site(targets.coordinates - offsets[targets.part])
-    owner = lattice.location_at(sites)
-    if (owner < 0).any():
-        raise InputError(
-            f"{int((owner < 0).sum()):,} subspots divide locations this fit has not seen.",
-            "Predict them as points, or fit on a slide that holds them.",
-        )
-    return owner
 
 
 def reported(

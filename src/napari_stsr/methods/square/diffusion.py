@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from napari_stsr.methods.layers.gatv2 import DenseGATv2
 
-
 # A part holds at most e^0.4 times what its surroundings say, or that much less.
 _MOST_LOG_SHARE = 0.4
 

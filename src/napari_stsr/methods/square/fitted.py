@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Fitted
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.saved import write_learned
@@ -70,7 +69,7 @@ class SquareFitted(Fitted):
     def _subspots(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, k = self.learned, targets.per_location
         division = learned.lattice.division(k)
-        owner = self._owner(targets)
+        owner = targets.owners(learned.lattice)
         parents, inverse = np.unique(owner, return_inverse=True)
         virtual = canonical(learned.lattice.kind, division.offsets)[None]
         sites = learned.lattice.sites[parents]
@@ -98,19 +97,6 @@ class SquareFitted(Fitted):
             sd = None if sd is None else sd.take(rows)
         denoised = None if learned.params.conserve == "off" else source
         return self._enhancement(targets, whole, attention, states.z.numpy()[rows], denoised, sd)
-
-    def _owner(self, targets: Targets) -> Ints:
-        """Location each subspot divides, by place: parents may be numbered on a larger slide."""
-        learned = self.learned
-        division = learned.lattice.division(targets.per_location)
-        centre = targets.coordinates - (division.offsets @ learned.lattice.basis)[targets.part]
-        owner = learned.lattice.location_at(learned.lattice.nearest_site(centre))
-        if (owner < 0).any():
-            raise InputError(
-                f"{int((owner < 0).sum()):,} subspots divide locations this fit has not seen.",
-                "Predict them as points, or fit on a slide that holds them.",
-            )
-        return owner
 
     def _points(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, lattice = self.learned, self.learned.lattice
@@ -243,7 +229,7 @@ class SquareFitted(Fitted):
         parents = np.full(len(targets), "", dtype=learned.barcodes.dtype)
         flags = np.ones(len(targets), dtype=bool)
         if targets.kind == "subspots":
-            parents = learned.barcodes[self._owner(targets)]
+            parents = learned.barcodes[targets.owners(learned.lattice)]
         return Enhancement(
             f"{learned.name} · Square",
             targets,

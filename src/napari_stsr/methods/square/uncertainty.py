@@ -1,6 +1,7 @@
 """How sure Square is: what it knows itself, and what left-out locations teach.
 
-With expected counts p, of which Square says s and the factor kernel f in the shares w and 1 − w::
+With expected counts p, of which Square says s and the factor kernel f, at one depth and in the
+shares w and 1 − w::
 
     sd² = c² p² (φ + e + m)
     e   = (w s / p)² Σ_l J_l² Var z_l      Var z_l = Σ_j ᾱ_j² s_jl²,   J = ∂ log s / ∂z

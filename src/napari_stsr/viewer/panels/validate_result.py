@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stsr.evaluation import Evaluation
@@ -19,9 +20,9 @@ from napari_stsr.viewer.panels.score_table import ScoreTable
 from napari_stsr.viewer.panels.theme import finding
 
 _FORMS = {
-    "predicted": "as predicted",
-    "conserved": "conserved: adds up to what was measured",
-    "denoised": "denoised: the methods' own expectation",
+    "predicted": ("Predicted", "The only answer the methods gave"),
+    "conserved": ("Conserved", "Made to add up to what was measured"),
+    "denoised": ("Denoised", "The methods' own expectation, not tied to what was measured"),
 }
 
 
@@ -89,7 +90,9 @@ class ValidateResult(QWidget):
         self.form.clear()
         if evaluation is not None and task is not None:
             for name in evaluation.forms(task):
-                self.form.addItem(_FORMS[name], name)
+                label, tip = _FORMS[name]
+                self.form.addItem(label, name)
+                self.form.setItemData(self.form.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.form.blockSignals(False)
         self._rows.setRowVisible(1, self.form.count() > 1)
         self._on_form()
