@@ -94,7 +94,7 @@ def test_cancel_stops_within_one_step() -> None:
 def test_the_best_weights_by_validation_stay() -> None:
     stage = _stage(steps=30, validate_every=10)
     seen: list[tuple[float, list[float]]] = []
-    losses = iter([2.0, 1.0, 5.0])
+    losses = iter([3.0, 2.0, 1.0, 5.0])
 
     def validate() -> float:
         seen.append((next(losses), _weights(stage)))
@@ -102,7 +102,16 @@ def test_the_best_weights_by_validation_stay() -> None:
 
     stage.validate = validate
     _fit(Run(device="cpu"), stage)
-    assert _weights(stage) == seen[1][1]
+    assert _weights(stage) == seen[2][1]
+
+
+def test_the_weights_training_starts_from_may_be_the_best() -> None:
+    stage = _stage(steps=20, validate_every=10)
+    start = [float(p.detach()) for p in stage.module.parameters()]
+    losses = iter([1.0, 2.0, 3.0])
+    stage.validate = lambda: next(losses)
+    _fit(Run(device="cpu"), stage)
+    assert _weights(stage) == start
 
 
 def test_patience_ends_the_stage_early() -> None:

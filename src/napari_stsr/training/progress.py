@@ -61,41 +61,50 @@ def outcome(work: Generator[Any, None, T]) -> T:
 
 
 class CancelToken:
-    """Asks a run to stop or to pause; checked at every step."""
+    """Asks a run to stop or to pause; checked at every step.
+
+    A signal handler may cancel: it interrupts the very thread that checks, so neither takes a lock
+    while the run goes on.
+    """
 
     def __init__(self) -> None:
-        self._cancelled = threading.Event()
+        self._cancelled = self._paused = False
         self._running = threading.Event()
         self._running.set()
 
     def cancel(self) -> None:
         """Stop at the next step."""
-        self._cancelled.set()
-        self._running.set()
+        self._cancelled = True
+        if self._paused:
+            self.resume()
 
     def pause(self) -> None:
         """Wait at the next step until resumed or cancelled."""
-        if not self._cancelled.is_set():
-            self._running.clear()
+        self._running.clear()
+        self._paused = True
+        if self._cancelled:
+            self.resume()
 
     def resume(self) -> None:
         """Go on."""
+        self._paused = False
         self._running.set()
 
     @property
     def cancelled(self) -> bool:
         """Whether cancel was asked."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     @property
     def paused(self) -> bool:
         """Whether the run waits."""
-        return not self._running.is_set()
+        return self._paused
 
     def check(self) -> None:
         """Wait while paused; raise `Cancelled` when cancel was asked."""
-        self._running.wait()
-        if self._cancelled.is_set():
+        if self._paused:
+            self._running.wait()
+        if self._cancelled:
             raise Cancelled
 
 

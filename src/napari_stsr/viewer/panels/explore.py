@@ -114,7 +114,8 @@ class ExplorePanel(Panel):
         desk.picked.connect(self._on_picked)
         scene.drawn.connect(self._on_drawn)
         scene.failed.connect(self._on_failed)
-        desk.preview.ready.connect(lambda _: self._set_preview_note(""))
+        # A method of the panel is disconnected with it; a function would be called after its end.
+        desk.preview.ready.connect(self._on_preview)
         desk.preview.failed.connect(self._on_no_preview)
         self.finder.chosen.connect(lambda gene: desk.look(gene=gene or None))
         self.result_choice.activated.connect(self._on_result_chosen)
@@ -205,6 +206,9 @@ class ExplorePanel(Panel):
             self.readout.setText(finding("notice", f"{view.label} was not predicted in this run."))
         elif view.result is not None:
             self.readout.setText(self._idle)
+
+    def _on_preview(self, _: object) -> None:
+        self._set_preview_note("")
 
     def _on_no_preview(self, failure: Failure) -> None:
         self._set_preview_note(f"No instant preview: {failure.message}")
