@@ -136,12 +136,12 @@ def page(tables: dict[str, pd.DataFrame], seeds: int, asked: argparse.Namespace)
     """Markdown of all tables."""
     parts = [
         "# Square's tables, redrawn\n",
-        f"Simulated slides of {asked.side} × {asked.side} spots, {asked.genes} genes, nine parts a "
-        f"spot, {seeds} seeds, preset `{asked.preset}`; mean ± standard deviation over seeds. Peers "
-        "are our own implementations. *MSE* to *ARI* are the columns of the slides, against the "
-        "counts of the parts, which hold noise; *MSE to the mean* and *within-spot r* are against "
-        "the noise-free mean. ARI is one recipe for all: 15 principal components of logs, Gaussian "
-        "mixture.\n",
+        f"Simulated slides of {asked.side} × {asked.side} spots, {asked.genes} genes, nine parts "
+        f"a spot, {seeds} seeds, preset `{asked.preset}`; mean ± standard deviation over seeds. "
+        "Peers are our own implementations. *MSE* to *ARI* are the columns of the slides, against "
+        "the counts of the parts, which hold noise; *MSE to the mean* and *within-spot r* are "
+        "against the noise-free mean. ARI is one recipe for all: 15 principal components of "
+        "logs, Gaussian mixture.\n",
         "```text\npython benchmarks/square_tables.py "
         f"--seeds {seeds} --preset {asked.preset} --side {asked.side} --genes {asked.genes}\n```\n",
         "Read JD_30 with care: about .813 is what chance gives when many genes tie at the top.\n",

@@ -105,7 +105,7 @@ BAD = {
     "too many folds": (["--folds", "100"], "too few"),
     "no jobs": (["--jobs", "0"], "0 jobs"),
     "folder as output": (["--output", "."], "is a folder"),
-    "one file for both": (["--json", "r.html"], "same file"),
+    "page as JSON": (["--json", "r.html"], "does not end in .json"),
     "results in a file": (["--resume", __file__], "is a file"),
 }
 

@@ -63,7 +63,7 @@ def test_the_truth_lies_beside_it_and_the_record_tells_from_where(table, tmp_pat
     assert record["molecules_pooled"] == slide.counts.totals.sum()
 
 
-def test_nothing_that_was_there_is_replaced_but_an_earlier_result(table, tmp_path, capsys):
+def test_nothing_that_was_there_is_replaced(table, tmp_path, capsys):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("precious")
@@ -72,8 +72,8 @@ def test_nothing_that_was_there_is_replaced_but_an_earlier_result(table, tmp_pat
     assert (mine / "notes.txt").read_text() == "precious"
     out = str(tmp_path / "out")
     assert main(["pool", str(table), "--as", "bins", "--output", out]) == 0
-    assert main(["pool", str(table), "--as", "visium", "--output", out]) == 0
-    assert open_slide(out).kind == "visium"
+    assert main(["pool", str(table), "--as", "visium", "--output", out]) == 2
+    assert open_slide(out).kind == "visium-hd"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tempfile
 from pathlib import Path
 
-from napari_stsr.cli.info import opened
+from napari_stsr.cli.info import opened, warn
+from napari_stsr.cli.outputs import check_output
 from napari_stsr.cli.progress import shown
-from napari_stsr.errors import InputError, RunError
+from napari_stsr.errors import InputError
 from napari_stsr.results import Enhancement
 from napari_stsr.results.writers import check_export, export, format_of
 from napari_stsr.session import Plan, united
@@ -25,11 +25,13 @@ def run(options: argparse.Namespace) -> None:
     slide = opened(options)
     plan = plan_of(options, slide)
     print(slide, file=sys.stderr)
+    warn(slide)
     _, targets = plan.prepare(slide)
     columns = plan.columns(slide)
     genes = len(slide.genes) if columns is None else len(columns)
     check_export(options.output, len(targets), genes)
-    check_writable(Path(options.output))
+    read = (options.path, options.image, options.at, options.region, options.genes)
+    check_output(options.output, read)
     estimate = plan.estimate(slide)
     print(f"{len(targets):,} targets × {genes:,} genes: {estimate}", file=sys.stderr)
     with options.stopping.gently(chosen.cancel):
@@ -94,26 +96,20 @@ def _values(settings: list[str]) -> dict[str, str]:
     return values
 
 
+def _is_file(named: str) -> bool:
+    try:
+        return Path(named).is_file()
+    except OSError:  # a long list of genes is too long for a name
+        return False
+
+
 def named_genes(named: str) -> tuple[str, ...]:
     """Return the genes of a list ``A,B,C``, or of a file of them, separated in any way."""
     try:
-        text = Path(named).read_text(encoding="utf-8") if Path(named).is_file() else named
+        text = Path(named).read_text(encoding="utf-8") if _is_file(named) else named
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The gene list {named!r} cannot be read: {error}.") from None
     genes = tuple(dict.fromkeys(filter(None, re.split(r"[,;\s]+", text))))
     if not genes:
         raise InputError(f"--genes {named!r} names no gene.", "Give A,B,C or a file of names.")
     return genes
-
-
-def check_writable(path: Path) -> None:
-    """Refuse before the fit what could not be written after it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RunError(
-            f"Cannot write into {str(path.parent)!r}: {error.strerror or error}.",
-            "Choose another place for --output.",
-        ) from error

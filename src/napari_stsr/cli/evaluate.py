@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stsr.cli.enhance import check_writable, named_genes
+from napari_stsr.cli.enhance import named_genes
+from napari_stsr.cli.info import warn
+from napari_stsr.cli.outputs import check_output
 from napari_stsr.cli.progress import shown
 from napari_stsr.errors import Cancelled, InputError, RunError
 from napari_stsr.files import cache_folder
@@ -31,6 +33,7 @@ def run(options: argparse.Namespace) -> None:
     opening = Opening(options.path, options.image, options.bin_um, options.um_per_px)
     slide = opening.open()
     print(slide, file=sys.stderr)
+    warn(slide)
     units = plan.units(plan.check(slide))
     print(f"{len(units)} fits to judge: {plan.estimate(slide)} on one core", file=sys.stderr)
     kept = options.resume is not None
@@ -118,13 +121,19 @@ def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse before the run what could not be written after it."""
     if options.jobs < 1:
         raise InputError(f"{options.jobs} jobs cannot work.", "Give 1 or more.")
-    places = [Path(place) for place in (options.output, options.json) if place is not None]
-    for place in places:
+    named = {"--output": (options.output, (".html", ".htm")), "--json": (options.json, (".json",))}
+    for option, (name, endings) in named.items():
+        if name is None:
+            continue
+        place = Path(name)
         if place.is_dir():
-            raise InputError(f"{str(place)!r} is a folder.", "Name a file to write.")
-        check_writable(place)
-    if len({place.resolve() for place in places}) < len(places):
-        raise InputError("--output and --json name the same file.", "Name two.")
+            raise InputError(f"{name!r} is a folder.", "Name a file to write.")
+        if place.suffix.lower() not in endings:
+            raise InputError(
+                f"{option} {name!r} does not end in {endings[0]}.",
+                f"Write {option} NAME{endings[0]}.",
+            )
+        check_output(place, (options.path, options.image, options.genes))
 
 
 def _own_folder(plan: EvaluationPlan, opening: Any) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from napari_stsr.slides import Slide
@@ -25,6 +26,13 @@ def opened(options: argparse.Namespace) -> Slide:
     return open_slide(
         options.path, image=options.image, bin_um=options.bin_um, um_per_px=options.um_per_px
     )
+
+
+def warn(slide: Slide) -> None:
+    """Say what is wrong with a slide before it is worked on."""
+    for check in slide.checks:
+        if check.level == "problem":
+            print(f"PROBLEM {check.sentence} {check.remedy}".rstrip(), file=sys.stderr)
 
 
 def summary(slide: Slide) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_stsr import __version__
+from napari_stsr.cli.outputs import check_writable
 from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
 from napari_stsr.slides import Counts, Slide
@@ -41,6 +42,10 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.seed < 0:
         raise InputError(f"A seed of {options.seed} cannot be.", "Give 0 or more.")
+    if options.um_per_px is not None and not options.um_per_px > 0:
+        raise InputError(
+            f"A scale of {options.um_per_px:g} µm per unit cannot be.", "Give a positive length."
+        )
     columns = CellColumns(options.x, options.y, tuple(options.not_genes or ()))
     cells = read_cells(options.cells, columns, options.um_per_px or 1.0)
     print(cells, file=sys.stderr)
@@ -59,11 +64,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_free(folder: Path) -> None:
-    """Replace nothing but an earlier result of this command."""
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (folder / _RECORD).is_file()
-    ):
+    """Replace nothing: a folder may hold what was put there later."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is there already.", "Choose a new folder.")
+    check_writable(folder)
 
 
 def write_pooled(cells: Slide, pooled: Pooled, kind: str, seed: int, folder: Path) -> None:

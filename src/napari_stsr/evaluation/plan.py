@@ -127,6 +127,9 @@ class EvaluationPlan:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        for name in ("protocols", "contenders", "genes"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         if not self.protocols:
             raise InputError("No protocol was named.", "Name at least one, such as hidden-spots.")
         for name in self.protocols:
@@ -160,10 +163,16 @@ class EvaluationPlan:
         InputError
             For counts that are no numbers or all zero, or an unknown gene.
         """
-        bad = int((~np.isfinite(slide.counts.rows.data)).sum())
+        held = slide.counts.rows.data
+        bad = int((~np.isfinite(held)).sum())
         if bad:
             raise InputError(
                 f"{slide.name!r} holds {bad:,} counts that are no numbers.", "Repair the slide."
+            )
+        if held.min(initial=0) < 0:
+            raise InputError(
+                f"{slide.name!r} holds negative counts (smallest {held.min():g}).",
+                "Open the raw counts instead of scaled or centred ones.",
             )
         columns = variable_genes(slide.counts, self.variable)
         return slide.with_genes(np.union1d(columns, self.named(slide)))

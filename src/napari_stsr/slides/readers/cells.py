@@ -27,6 +27,8 @@ _NAMES = ("", "unnamed: 0", "cell_id", "cell", "cellid", "barcode", "id")
 _NO_GENES = {
     "area", "cell_area", "nucleus_area", "volume", "z", "z_centroid", "center_z", "fov",
     "transcript_counts", "total_counts", "n_counts", "n_genes", "min_x", "max_x", "min_y", "max_y",
+    "n_transcripts", "ncount", "ncount_rna", "nfeature", "nfeature_rna", "cluster", "leiden",
+    "louvain", "seurat_clusters", "x_um", "y_um", "size", "perimeter",
 }  # fmt: skip
 _TOLERANCE = 0.02
 _CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
@@ -105,6 +107,8 @@ def open_slide_or_cells(
     from napari_stsr.slides.readers.recognise import is_slide
 
     file = Path(path)
+    if um_per_px is not None and not um_per_px > 0:
+        raise InputError(f"A scale of {um_per_px:g} µm cannot be.", "Give a positive length.")
     table = file.is_file() and file.name.lower().endswith(_CSV_ENDINGS)
     if table and not is_slide(file):
         return read_cells(file, um_per_px=um_per_px or 1.0)
