@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_stsr import open_slide
-from napari_stsr.session import Job, Plan
+from napari_stsr.session import EnhanceJob, Plan
 from napari_stsr.training import Run
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     start = time.process_time()
     slide = open_slide(given.path)
     plan = Plan(preset=given.preset)
-    job = Job(slide, plan, Run(device="cpu"))
+    job = EnhanceJob(slide, plan, Run(device="cpu"))
     wall = time.monotonic()
     job.work()
     assert job.result is not None, job.message
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"one gene at all subspots: {(time.process_time() - start) / 20 * 1e3:.1f} CPU-ms")
 
     with tempfile.TemporaryDirectory() as folder:
-        broken = Job(slide, plan, Run(device="cpu", checkpoints=Path(folder)))
+        broken = EnhanceJob(slide, plan, Run(device="cpu", checkpoints=Path(folder)))
         worker = threading.Thread(target=broken.work)
         worker.start()
         while broken.progress is None or "graph" not in broken.progress.stage:
@@ -55,7 +55,7 @@ def main() -> None:
         broken.cancel()
         worker.join()
         print(f"cancel in mid-training: {time.monotonic() - asked:.2f} s, {broken.state}")
-        resumed = Job(slide, plan, Run(device="cpu", checkpoints=Path(folder)))
+        resumed = EnhanceJob(slide, plan, Run(device="cpu", checkpoints=Path(folder)))
         resumed.work()
         assert resumed.result is not None, resumed.message
     same = np.array_equal(resumed.result.embedding, job.result.embedding)
