@@ -65,7 +65,8 @@ How well every method answers for what was hidden from it, on public slides. Mad
 {command}
 ```
 
-with {said}; up to {folds} folds; sets: {", ".join(done)}. Figures are the median over 300 genes (those with the highest
+with {said}; up to {folds} folds; sets:
+{", ".join(done)}. Figures are the median over 300 genes (those with the highest
 Moran's I in the training part) of the correlation over hidden places, mean over folds, in
 **logs / counts**: against log counts per 10,000, and against raw counts. Bold is the best of a
 column in either. The [ceiling](metrics.md) is what the noise-free truth would score. How things are
