@@ -16,7 +16,7 @@ from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth, smooth_depth
 from napari_stsr.methods.baselines.factor_kernel import FactorExpression
 from napari_stsr.methods.baselines.factors import fit_factors, fit_loadings, fit_profiles
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams
+from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams, reported
 from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import Smoother
 from napari_stsr.methods.parameters import Params, parameter
@@ -25,7 +25,7 @@ from napari_stsr.methods.peers.logs import deep
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.results.expression import Floats32
 from napari_stsr.slides import Slide, Targets
-from napari_stsr.training.progress import Pace, Progress, Run
+from napari_stsr.training.progress import Progress, Run
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -165,27 +165,12 @@ def _factorised(
 ) -> Generator[Progress, None, Floats]:
     """Compositions (n, factors) of all locations, from factors of the taught ones."""
     work = fit_factors(counts[taught], params.factors, params.steps, run.seed)
-    loadings, profiles = yield from _reported(work, "factorising", params.steps, 0.0, run)
+    loadings, profiles = yield from reported(work, "factorising", params.steps, (0.0, 0.4), run)
     if len(taught) < counts.shape[0]:
         even = np.full((counts.shape[0], len(profiles)), 1 / len(profiles), dtype=np.float32)
         more = fit_loadings(counts, profiles, even, _FITTING_STEPS)
-        loadings = yield from _reported(more, "placing factors", counts.shape[0], 0.4, run)
+        loadings = yield from reported(more, "placing factors", counts.shape[0], (0.4, 0.8), run)
     return np.asarray(loadings, dtype=np.float64)
-
-
-def _reported(
-    work: Generator[int, None, Any], stage: str, total: int, begun: float, run: Run
-) -> Generator[Progress, None, Any]:
-    """Turn a count of steps into reports; two fifths of the fit are done by all of them."""
-    pace = Pace()
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as end:
-            return end.value
-        run.cancel.check()
-        if pace.due():
-            yield Progress(stage, step, total, begun + 0.4 * step / total)
 
 
 def _profiles(measured: Measured, rows: Ints, loadings: Floats, run: Run) -> Floats32:
