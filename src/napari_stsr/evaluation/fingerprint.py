@@ -22,7 +22,9 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 _JUDGING = (
     "evaluation/metrics", "evaluation/protocols", "evaluation/bench.py", "evaluation/judging.py",
     "evaluation/mapping.py", "evaluation/question.py", "evaluation/sampled.py",
-    "evaluation/scores.py", "evaluation/task.py", "methods/baselines", "methods/layers", "training",
+    "evaluation/scores.py", "evaluation/task.py",
+    "methods/baselines", "methods/companion.py", "methods/conformal.py", "methods/layers",
+    "methods/variable_genes.py", "training",
 )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ class Stage:
         Share of the whole fit's time, relative to the other stages.
     lower : str
         What to lower when memory runs out.
+    clip : float
+        Largest norm of a gradient; longer ones are shortened to it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Stage:
     patience: int = 0
     weight: float = 1.0
     lower: str = "the batch size"
+    clip: float = 5.0
 
 
 @dataclass(eq=False)
@@ -131,6 +134,11 @@ class Trainer:
     def device(self) -> torch.device:
         """Where the modules live."""
         return torch.device(self.fabric.device)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole fit that the stages so far were."""
+        return min(1.0, self.done_weight / self.total_weight)
 
     def fit(self, stage: Stage) -> Generator[Progress, None, None]:
         """Train a stage to its end, reporting; leaves the best weights in ``stage.module``.
@@ -205,7 +213,7 @@ class Trainer:
         optimizer.zero_grad()
         loss: Tensor = module(items, generator)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(module, optimizer, max_norm=5.0, error_if_nonfinite=False)
+        self.fabric.clip_gradients(module, optimizer, max_norm=stage.clip, error_if_nonfinite=False)
         optimizer.step()
         return loss.detach()
 

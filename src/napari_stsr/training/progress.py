@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -184,3 +184,39 @@ class Pace:
         if spent < 0.5 or done < 0.01:
             return None
         return spent * max(0.0, 1.0 - fraction) / done
+
+
+def reported(
+    work: Generator[float, None, T], stage: str, total: int, span: tuple[float, float], run: Run
+) -> Generator[Progress, None, T]:
+    """Report work that yields how much of `total` is done; the fit goes on from span to span.
+
+    Raises
+    ------
+    Cancelled
+        When the run was cancelled.
+    """
+    pace, (begun, end) = Pace(), span
+    while True:
+        run.cancel.check()
+        try:
+            done = next(work)
+        except StopIteration as finished:
+            answer: T = finished.value
+            return answer
+        if pace.due():
+            yield Progress(stage, round(done), total, begun + (end - begun) * done / total)
+
+
+def spanned(
+    fitting: Generator[Progress, None, T], span: tuple[float, float]
+) -> Generator[Progress, None, T]:
+    """Hand on the reports of a fit that is a part of a larger one, which goes from span to span."""
+    begun, end = span
+    while True:
+        try:
+            progress = next(fitting)
+        except StopIteration as finished:
+            answer: T = finished.value
+            return answer
+        yield replace(progress, fraction=begun + (end - begun) * progress.fraction, eta_s=None)

@@ -18,7 +18,6 @@ from napari_stsr.methods.baselines.field import (
     FieldMethod,
     FieldParams,
     Floats,
-    reported,
 )
 from napari_stsr.methods.baselines.poisson_kernel import prior_mass
 from napari_stsr.methods.baselines.saved import Measured
@@ -28,7 +27,7 @@ from napari_stsr.methods.parameters import parameter
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.results.expression import Floats32
 from napari_stsr.slides import Slide
-from napari_stsr.training.progress import Progress, Run
+from napari_stsr.training.progress import Progress, Run, reported
 
 Ints = NDArray[np.int64]
 # Larger slides learn profiles on this many groups of pooled locations.

@@ -24,7 +24,7 @@ from napari_stsr.results import Enhancement
 from napari_stsr.results.conservation import conserved
 from napari_stsr.results.expression import Expression, ScaledExpression
 from napari_stsr.slides import Slide, Targets
-from napari_stsr.training.progress import Pace, Progress, Run
+from napari_stsr.training.progress import Progress, Run
 
 _T = TypeVar("_T")
 Ints = NDArray[np.int64]
@@ -165,28 +165,6 @@ class FieldFitted(Fitted):
         write_field(
             Path(path), self.method.name, self.measured, self.params, self.seed, self.learned
         )
-
-
-def reported(
-    work: Generator[int, None, _T], stage: str, total: int, span: tuple[float, float], run: Run
-) -> Generator[Progress, None, _T]:
-    """Report work that yields how much of `total` is done; the fit goes on from span to span.
-
-    Raises
-    ------
-    Cancelled
-        When the run was cancelled.
-    """
-    pace, (begun, end) = Pace(), span
-    while True:
-        run.cancel.check()
-        try:
-            done = next(work)
-        except StopIteration as finished:
-            answer: _T = finished.value
-            return answer
-        if pace.due():
-            yield Progress(stage, done, total, begun + (end - begun) * done / total)
 
 
 class FieldMethod(Method):

@@ -257,8 +257,22 @@ def subspots(lattice: Lattice, parts: int) -> tuple[Floats, Neighbourhood]:
 
 
 def principal_components(logs: sparse.csr_matrix, components: int, seed: int) -> NDArray[Any]:
-    """Scores of the first principal components of sparse logs, (n, components) float32."""
+    """Scores of the first principal components of sparse logs, (n, components) float32.
+
+    Raises
+    ------
+    InputError
+        Where no gene differs between locations.
+    """
     from sklearn.decomposition import PCA
+
+    mean = np.asarray(logs.mean(axis=0)).ravel()
+    square = np.asarray(logs.multiply(logs).mean(axis=0)).ravel()
+    if not (square - mean**2 > 1e-8).any():
+        raise InputError(
+            "All locations hold the same shares of the same genes; there is nothing to divide.",
+            "Choose other genes, or another method.",
+        )
 
     most = min(components, min(logs.shape) - 1)
     pca = PCA(most, svd_solver="arpack", random_state=seed)

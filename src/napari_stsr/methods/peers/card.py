@@ -16,7 +16,7 @@ from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth, smooth_depth
 from napari_stsr.methods.baselines.factor_kernel import FactorExpression
 from napari_stsr.methods.baselines.factors import fit_factors, fit_loadings, fit_profiles
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams, reported
+from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams
 from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import Smoother
 from napari_stsr.methods.parameters import Params, parameter
@@ -25,7 +25,7 @@ from napari_stsr.methods.peers.logs import deep
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.results.expression import Floats32
 from napari_stsr.slides import Slide, Targets
-from napari_stsr.training.progress import Progress, Run
+from napari_stsr.training.progress import Progress, Run, reported
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

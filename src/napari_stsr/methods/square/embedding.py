@@ -176,7 +176,7 @@ def embed(
 ) -> Generator[float, None, tuple[Tensor, Tensor]]:
     """Embeddings and log depths of the wanted nodes, zeros elsewhere.
 
-    Yields the share that is done, after every chunk.
+    Yields the percentage that is done, after every chunk.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def embed(
                 z[replicate, at] = codec.encode(counts).float().cpu()
             log_depth[replicate, at] = torch.log(counts.sum(1).clamp_min(1.0)).cpu()
             done += len(part)
-            yield done / whole
+            yield 100 * done / whole
     z[1:, : nodes.locations] = z[0, : nodes.locations]
     log_depth[1:, : nodes.locations] = log_depth[0, : nodes.locations]
     return z, log_depth

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_stsr import __version__
+from napari_stsr.methods.companion import Companion, fit_companion, fit_kernel
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
 from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
@@ -24,7 +25,6 @@ from napari_stsr.methods.square.left_out import (
     posterior_variance,
     seen_locations,
 )
-from napari_stsr.methods.square.mixing import Companion, fit_companion, fit_kernel
 from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.template import block_tasks, blocks, symmetries
@@ -34,10 +34,9 @@ from napari_stsr.training import Progress, Run
 from napari_stsr.training.checkpoint import Checkpoints, digest, identity
 from napari_stsr.training.device import resolve_device
 from napari_stsr.training.loop import Stage, Trainer, seeded
-from napari_stsr.training.progress import Pace
+from napari_stsr.training.progress import reported, spanned
 
 Ints = NDArray[np.int64]
-T = TypeVar("T")
 _LOWER = "batch size, rings of context or variable genes"
 _MOST_VALIDATED = 384
 _REPLICATES = 4
@@ -117,7 +116,9 @@ def fit_square(
     wanted_nodes = usable & _read_nodes(slide, division, split, params)
     replicates = _REPLICATES if thinned else 0
     embedding = embed(codec, nodes, wanted_nodes, replicates, run.seed)
-    z, log_depth = yield from _reported(run, "embedding the slide", embedding)
+    z, log_depth = yield from reported(
+        embedding, "embedding the slide", 100, (trainer.fraction, trainer.fraction), run
+    )
     gain = float(np.log(len(division.cells))) if thinned else 0.0
     variance = posterior_variance(codec, nodes)
     observed = Observed(z, log_depth, torch.from_numpy(wanted_nodes), gain, variance)
@@ -145,22 +146,6 @@ def fit_square(
     yield from _extension(run, slide, learned, further)
     yield from _uncertainty(run, learned, division, split)
     return SquareFitted(learned)
-
-
-def _reported(
-    run: Run, stage: str, work: Generator[float, None, T]
-) -> Generator[Progress, None, T]:
-    """Report the shares of a piece of work that are done, and stop it if asked."""
-    pace = Pace()
-    while True:
-        run.cancel.check()
-        try:
-            done = next(work)
-        except StopIteration as end:
-            answer: T = end.value
-            return answer
-        if pace.due():
-            yield Progress(stage, round(100 * done), 100, done, eta_s=pace.eta_s(done))
 
 
 def _identity(slide: Slide, params: SquareParams, run: Run, wanted: Ints) -> str:
@@ -280,24 +265,13 @@ def _companion(
 ) -> Generator[Progress, None, Companion]:
     """Fit the factor kernel, and find Square's share beside it at held-out locations."""
     for_kernel = fit_kernel(slide, learned.gene_columns, run)
-    kernel = yield from _within(for_kernel, 0.98)
+    kernel = yield from spanned(for_kernel, (0.98, 0.99))
     in_depth = np.isin(learned.gene_columns, learned.trained_columns)
     # Square's depth counts all genes it was trained on, of which only some may be asked for.
     every = slide.counts.gene_totals[learned.trained_columns].sum()
     asked = learned.measured.gene_totals[in_depth].sum()
     square, counts = SquareFitted(learned).left_out(held, run), learned.measured.rows[held]
     return fit_companion(kernel, square, counts, held, in_depth, asked / every, run)
-
-
-def _within(fitting: Generator[Progress, None, T], fraction: float) -> Generator[Progress, None, T]:
-    """Hand on the reports of a part of the fit, at one place of the whole."""
-    while True:
-        try:
-            progress = next(fitting)
-        except StopIteration as end:
-            fitted: T = end.value
-            return fitted
-        yield replace(progress, fraction=fraction, eta_s=None)
 
 
 def _uncertainty(

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stsr.methods.companion import Companion
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec
 from napari_stsr.methods.square.graph_training import Observed
-from napari_stsr.methods.square.mixing import Companion
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.uncertainty import Spread
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide

@@ -17,11 +17,11 @@ from napari_stsr.files import written_aside
 from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
 from napari_stsr.methods.baselines.field import FieldParams
 from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.companion import Companion
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae
 from napari_stsr.methods.square.graph_training import Observed
 from napari_stsr.methods.square.learned import Learned
-from napari_stsr.methods.square.mixing import Companion
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.uncertainty import Spread
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
+from napari_stsr.methods.companion import MixedExpression
 from napari_stsr.methods.square.embedding import Vae
-from napari_stsr.methods.square.mixing import MixedExpression
 from napari_stsr.results.expression import Expression, Floats32
 
 if TYPE_CHECKING:

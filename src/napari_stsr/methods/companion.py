@@ -1,4 +1,4 @@
-"""Square and a factor kernel, mixed: what each says of locations left out decides the shares.
+"""A method and a factor kernel, mixed: what each says of locations left out decides the shares.
 
 Two estimates whose errors differ have a mean that is better than either. The kernel is steady where
 little was measured, the network sharper where much was. They are mixed in what a place is made of
@@ -6,7 +6,7 @@ and in how much it holds: with compositions ``s``, ``f`` and depths ``S``, ``F``
 
 ``expected = (v · S + (1 − v) · F) · (w · s + (1 − w) · f)``.
 
-v is the share at which the square roots of held-out totals are met best, w that at which their
+v is the share at which the own roots of held-out totals are met best, w that at which their
 counts are likeliest under Poisson noise. Both are drawn to one half as if further locations had
 voted for it: a small section holds too few to decide alone.
 """
@@ -42,15 +42,15 @@ _VOTES_FOR_HALF = 30
 
 @dataclass(frozen=True, eq=False)
 class Companion:
-    """A factor kernel of the same slide, and Square's shares beside it.
+    """A factor kernel of the same slide, and the method's shares beside it.
 
     Parameters
     ----------
     kernel : FactorKernelFitted
     basis : (K,) float32 array
-        Counts a factor brings in the genes Square's depth is counted in.
+        Counts a factor brings in the genes the method's depth is counted in.
     share, depth_share : float
-        Of Square, in what places are made of and in how much they hold, 0 … 1.
+        Of the method, in what places are made of and in how much they hold, 0 … 1.
     """
 
     kernel: FactorKernelFitted
@@ -59,21 +59,21 @@ class Companion:
     depth_share: float = 0.5
 
     def mixed(
-        self, square: DecodedExpression, field: FactorExpression, area: Floats | float = 1.0
+        self, own: DecodedExpression, field: FactorExpression, area: Floats | float = 1.0
     ) -> MixedExpression:
         """Mix both answers at the same places.
 
         Parameters
         ----------
-        square : DecodedExpression
+        own : DecodedExpression
         field : FactorExpression
             Of whole locations.
         area : (m,) float array or float
             Share of a location's area each place has.
         """
         whole = np.maximum(field.loadings @ self.basis, 1e-12)
-        depth = self.depth_share * square.depth + (1 - self.depth_share) * whole * area
-        first = replace(square, depth=depth.astype(np.float32))
+        depth = self.depth_share * own.depth + (1 - self.depth_share) * whole * area
+        first = replace(own, depth=depth.astype(np.float32))
         return MixedExpression(first, ScaledExpression(field, depth / whole), self.share)
 
 
@@ -104,7 +104,7 @@ class MixedExpression:
 def fit_kernel(
     slide: Slide, genes: Ints, run: Run
 ) -> Generator[Progress, None, FactorKernelFitted]:
-    """Fit the factor kernel to the genes Square predicts."""
+    """Fit the factor kernel to the genes a method predicts."""
     method = FactorKernel()
     fitted = yield from method.fit(slide, method.parameters("auto"), run, genes)
     assert isinstance(fitted, FactorKernelFitted)
@@ -113,25 +113,25 @@ def fit_kernel(
 
 def fit_companion(
     kernel: FactorKernelFitted,
-    square: DecodedExpression,
+    own: DecodedExpression,
     counts: sparse.csr_matrix,
     held: Ints,
     in_depth: NDArray[np.bool_],
     depth_share_of_counts: float,
     run: Run,
 ) -> Companion:
-    """Find Square's shares at held-out locations.
+    """Find the method's shares at held-out locations.
 
     Parameters
     ----------
     kernel : FactorKernelFitted
-    square : DecodedExpression
+    own : DecodedExpression
         The networks' answer at the held-out locations, each told by all others.
     counts : CSR matrix (r, g)
         Their counts of the genes predicted.
     held : (r,) int array
     in_depth : (g,) bool array
-        Genes that count in Square's depth.
+        Genes that count in the method's depth.
     depth_share_of_counts : float
         Share of those counts that falls on the genes predicted, over the whole slide.
     run : Run
@@ -143,30 +143,30 @@ def fit_companion(
     field, genes = kernel.left_out(held, run), np.flatnonzero(in_depth)
     truth = counts[:, genes]
     totals = np.asarray(truth.sum(axis=1)).ravel() / max(depth_share_of_counts, 1e-9)
-    v = best_depth_share(square.depth, field.loadings @ basis, totals)
-    both = replace(companion, depth_share=v).mixed(square, field)
+    v = best_depth_share(own.depth, field.loadings @ basis, totals)
+    both = replace(companion, depth_share=v).mixed(own, field)
     w = best_share(both.first.columns(genes), both.second.columns(genes), truth)
     return replace(companion, share=w, depth_share=v)
 
 
-def best_depth_share(square: Floats32, kernel: Floats32, totals: Floats) -> float:
-    """Square's share in the mean of two predictions of the same totals, all (r,)."""
+def best_depth_share(own: Floats32, kernel: Floats32, totals: Floats) -> float:
+    """The method's share in the mean of two predictions of the same totals, all (r,)."""
     root = np.sqrt(totals)
 
     def loss(share: float) -> float:
-        return float(((root - np.sqrt(share * square + (1 - share) * kernel)) ** 2).sum())
+        return float(((root - np.sqrt(share * own + (1 - share) * kernel)) ** 2).sum())
 
     return _drawn_to_half(loss, len(totals), _VOTES_FOR_HALF)
 
 
 def best_share(
-    square: Floats32, kernel: Floats32, truth: sparse.csr_matrix, votes: int = _VOTES_FOR_HALF
+    own: Floats32, kernel: Floats32, truth: sparse.csr_matrix, votes: int = _VOTES_FOR_HALF
 ) -> float:
-    """Square's share in the mean of two predictions of the same locations.
+    """The method's share in the mean of two predictions of the same locations.
 
     Parameters
     ----------
-    square, kernel : (r, g) float32 arrays
+    own, kernel : (r, g) float32 arrays
         Expected counts of held-out locations.
     truth : CSR matrix (r, g)
         Their counts.
@@ -178,16 +178,16 @@ def best_share(
     float
         0 … 1; the Poisson likelihood of a mean of expectations has one maximum in it.
     """
-    if not len(square):
+    if not len(own):
         return 0.5
     entry = truth.tocoo()
-    s, f = (p[entry.row, entry.col].astype(np.float64) + 1e-9 for p in (square, kernel))
-    more = float(square.sum(dtype=np.float64) - kernel.sum(dtype=np.float64))
+    s, f = (p[entry.row, entry.col].astype(np.float64) + 1e-9 for p in (own, kernel))
+    more = float(own.sum(dtype=np.float64) - kernel.sum(dtype=np.float64))
 
     def loss(share: float) -> float:
         return share * more - float(entry.data @ np.log(share * s + (1 - share) * f))
 
-    return _drawn_to_half(loss, len(square), votes)
+    return _drawn_to_half(loss, len(own), votes)
 
 
 def _drawn_to_half(loss: Callable[[float], float], voters: int, votes: int) -> float:
