@@ -27,7 +27,7 @@ _MORE = {
 
 
 def write_page(
-    path: Path, done: Mapping[str, Sequence[Evaluation]], command: str, folds: int
+    path: Path, done: Mapping[str, Sequence[Evaluation]], command: str, repeats: tuple[int, int]
 ) -> None:
     """Write the page and its picture, complete or not at all."""
     rows = pd.concat(
@@ -43,7 +43,7 @@ def write_page(
     picture = path.parent / "images" / "benchmark.svg"
     draw(rows, picture)
     parts = [
-        _head(command, folds, done),
+        _head(command, repeats, done),
         f"![Square against the best baseline](images/{picture.name})\n",
     ]
     parts += ["## What wins and what loses\n", *_verdicts(done)]
@@ -54,7 +54,7 @@ def write_page(
         aside.write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _head(command: str, folds: int, done: Mapping[str, Sequence[Evaluation]]) -> str:
+def _head(command: str, repeats: tuple[int, int], done: Mapping[str, Sequence[Evaluation]]) -> str:
     versions = next(e for held in done.values() for e in held).versions
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"""# Benchmark
@@ -65,7 +65,8 @@ How well every method answers for what was hidden from it, on public slides. Mad
 {command}
 ```
 
-with {said}; up to {folds} folds; sets:
+with {said}; {repeats[0]} folds of hidden places,
+{repeats[1]} draws of everything else; sets:
 {", ".join(done)}. Figures are the median over 300 genes (those with the highest
 Moran's I in the training part) of the correlation over hidden places, mean over folds, in
 **logs / counts**: against log counts per 10,000, and against raw counts. Bold is the best of a
