@@ -115,6 +115,25 @@ def test_targets_take_the_share_of_their_area(slide):
     np.testing.assert_allclose(half, np.tile(mean / 4, (2, 1)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", SMOOTH, ids=names)
+def test_the_field_itself_is_of_whole_locations_wherever_it_is_asked(method, slide):
+    fitted = fit(method, slide)
+    places = slide.coordinates[40:60] + np.array([31.0, -12.0])
+    at = fitted.at(places)
+    every = np.arange(len(slide.genes))
+    whole = fitted.predict(points(places, slide.diameter_um)).expression()
+    assert at.shape == (20, len(slide.genes))
+    np.testing.assert_allclose(at.columns(every), whole, rtol=1e-5)
+    alone = fitted.at(places[7:8]).columns(every)
+    np.testing.assert_allclose(alone, whole[7:8], rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="no coordinates"):
+        fitted.at(np.array([[0.0, np.nan]]))
+    run = Run()
+    run.cancel.cancel()
+    with pytest.raises(Cancelled):
+        fitted.at(places, run)
+
+
 @pytest.mark.parametrize("method", ALL, ids=names)
 def test_a_region_is_learned_alone_and_targets_of_the_whole_slide_are_found_in_it(method, slide):
     region = Region.from_polygons("corner", [[(-1, -1), (720, -1), (720, 700), (-1, 700)]])

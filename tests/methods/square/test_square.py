@@ -166,6 +166,23 @@ def test_a_grid_is_finer_than_spots_and_off_lattice_points_work(
     assert 0.5 < total < 2
 
 
+def test_the_field_itself_is_of_whole_locations_and_sees_the_one_it_lies_in(
+    hex_simulation: Simulation, hex_fit: Fitted
+) -> None:
+    slide, genes = hex_simulation.slide, np.arange(10)
+    # Some inside measured cells, some beyond the edge of the tissue.
+    places = np.concatenate([slide.coordinates[60:70] + 20.0, slide.coordinates[:3] - 250.0])
+    whole = hex_fit.predict(points(places, slide.diameter_um)).expression_source.columns(genes)
+    np.testing.assert_array_equal(hex_fit.at(places).columns(genes), whole)
+    half = points(places, slide.diameter_um / np.sqrt(2))
+    smaller = hex_fit.predict(half).expression_source.columns(genes)
+    np.testing.assert_allclose(smaller, whole / 2, rtol=1e-4)
+    run = Run()
+    run.cancel.cancel()
+    with pytest.raises(Cancelled):
+        hex_fit.at(places, run)
+
+
 def test_genes_are_predicted_in_the_order_asked(square_simulation: Simulation) -> None:
     slide = square_simulation.slide
     wanted = np.array([41, 3, 17])

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from napari_stsr import __version__
 from napari_stsr.methods.companion import Companion, fit_companion, fit_kernel
+from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
-from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.fitted import SquareFitted
 from napari_stsr.methods.square.graph_training import GraphTraining, Observed
 from napari_stsr.methods.square.learned import Learned

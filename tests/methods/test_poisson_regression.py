@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import PoissonRegressor
 
-from napari_stsr.methods.square.extension import chosen_ridge, poisson_weights
+from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
 
 
 def test_agrees_with_scikit_learn() -> None:

@@ -1,0 +1,332 @@
+"""Fitting SUICA: autoencoder, field, expression, then all that was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_stsr import __version__
+from napari_stsr.methods.baselines.bandwidth import LeftOut
+from napari_stsr.methods.baselines.depth import depth_bandwidth
+from napari_stsr.methods.baselines.field import FieldMethod
+from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.companion import fit_companion, fit_kernel
+from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
+from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
+from napari_stsr.methods.suica.doubt import learn_doubt
+from napari_stsr.methods.suica.ensemble import Ensemble, ensemble_of
+from napari_stsr.methods.suica.fitted import SuicaFitted, arrays_of, companion_arrays
+from napari_stsr.methods.suica.graph import Summed, nearest_graph
+from napari_stsr.methods.suica.lesson import Lesson
+from napari_stsr.methods.suica.params import SuicaParams
+from napari_stsr.methods.suica.stages import (
+    AutoencoderTraining,
+    CountTraining,
+    EmbeddingTraining,
+    PublishedTraining,
+)
+from napari_stsr.slides import Counts, Slide
+from napari_stsr.training.checkpoint import Checkpoints, digest, identity
+from napari_stsr.training.device import limited_threads, resolve_device
+from napari_stsr.training.loop import Stage, Trainer, seeded
+from napari_stsr.training.progress import Progress, Run, spanned
+
+Arrays = dict[str, NDArray[Any]]
+Ints = NDArray[np.int64]
+_PASSES = 200
+_MOST_DECODED = 5000
+_LOWER = "batch size, members or variable genes"
+# Shares of the whole fit that training takes; the companion and uncertainty come after it.
+_TRAINED = 0.9
+
+
+class Fitting:
+    """One fit of SUICA.
+
+    Parameters
+    ----------
+    method : FieldMethod
+    slide : Slide
+    measured : Measured
+    params : SuicaParams
+    run : Run
+    """
+
+    def __init__(
+        self,
+        method: FieldMethod,
+        slide: Slide,
+        measured: Measured,
+        params: SuicaParams,
+        run: Run,
+    ) -> None:
+        self.method, self.slide, self.measured = method, slide, measured
+        self.params, self.run = params, run
+        self.published = params.objective == "published"
+        self.lesson = Lesson.of(slide, measured, params, run.seed)
+        passes = self._batches() * _PASSES
+        self.steps = params.autoencoder_steps or passes
+        with_codec = params.ablation != "autoencoder"
+        weights = {
+            "autoencoder": 1.0 * self.steps * with_codec,
+            "field": 0.3 * params.field_steps * params.members * with_codec,
+            "decoder": 1.0 * params.decoder_steps * params.members,
+        }
+        self.weights = weights
+        total = sum(weights.values()) / _TRAINED
+        self.depth: Arrays = self._depth() if self.published else {}
+        self.trainer = Trainer(run, Checkpoints(run.checkpoints, self._identity()), total)
+
+    def run_through(self) -> Generator[Progress, None, Arrays]:
+        """Train all stages and collect what they learned."""
+        params, lesson = self.params, self.lesson
+        with limited_threads(self.run.threads):
+            ensemble = self._ensemble()
+            if params.ablation == "autoencoder":
+                decoder = self._plain_decoder()
+                log_size = torch.zeros(len(lesson.genes))
+            else:
+                decoder, log_size, z = yield from self._autoencoder()
+                yield from self._embedding(ensemble, z)
+            self.trainer.snapshot = lambda: self._preview(ensemble, decoder)
+            yield from self._expression(ensemble, decoder, log_size)
+            learned = self._learned(ensemble, decoder)
+            yield from self._further(learned)
+            if not self.published:
+                if params.mix != "off":
+                    yield from self._companion(learned)
+                learned.update((yield from learn_doubt(self._fitted(learned), lesson, self.run)))
+        return learned
+
+    def _depth(self) -> Arrays:
+        """Bandwidth of the depth, which the published form does not learn."""
+        measured = self.measured
+        kept = np.asarray(self.slide.counts.genes(self.lesson.genes).sum(axis=1), dtype=np.float64)
+        pitch, seed = measured.lattice.pitch_um, self.run.seed
+        left_out = LeftOut.of(measured.coordinates, measured.totals > 0, pitch, seed)
+        width = depth_bandwidth(left_out, kept.ravel(), self.run.cancel.check)
+        return {"depth_bandwidth": np.array(width)}
+
+    def _batches(self) -> int:
+        return max(1, -(-len(self.lesson) // self.params.batch))
+
+    @property
+    def backbone(self) -> str:
+        """The backbone that was chosen."""
+        if self.params.backbone != "auto":
+            return self.params.backbone
+        # As published: sine layers for spots, Fourier features for what lies dense.
+        spots = self.slide.location_word == "spot"
+        return "siren" if self.published and spots else "ffn"
+
+    def _ensemble(self) -> Ensemble:
+        params = self.params
+        outputs = params.hidden if params.ablation == "autoencoder" else params.latent
+        pitch = self.measured.spacing_um
+        with seeded(self.run.seed, "field"):
+            return ensemble_of(
+                self.measured.coordinates,
+                pitch,
+                params,
+                self.backbone,
+                outputs + (not self.published),
+            )
+
+    def _plain_decoder(self) -> Decoder:
+        with seeded(self.run.seed, "decoder"):
+            return Decoder(self.params.hidden, (), len(self.lesson.genes))
+
+    def _autoencoder(self) -> Generator[Progress, None, tuple[Decoder, Tensor, Tensor]]:
+        params, lesson = self.params, self.lesson
+        widths: tuple[int, ...] = (params.hidden,)
+        if self.published:
+            widths = (params.hidden, max(params.hidden // 4, 1), max(params.hidden // 32, 1))
+        logs = lesson.values.copy()
+        logs.data = np.log1p(logs.data)
+        k = 1 if params.ablation == "graph" else params.neighbours
+        summed = Summed(nearest_graph(lesson.places, k), logs)
+        with seeded(self.run.seed, "autoencoder"):
+            network = GraphAutoencoder(len(lesson.genes), params.latent, widths)
+        training = AutoencoderTraining(network, summed, lesson, self.published)
+        if not self.published:
+            _start_at_frequencies(network.decoder, lesson)
+        stage = Stage(
+            "autoencoder",
+            "learning the embedding",
+            training,
+            len(lesson),
+            self.steps,
+            # Batches of one size: none is left over.
+            -(-len(lesson) // self._batches()),
+            params.autoencoder_rate,
+            decay=not self.published,
+            weight=self.weights["autoencoder"],
+            lower=_LOWER,
+            clip=float("inf") if self.published else 5.0,
+        )
+        yield from self.trainer.fit(stage)
+        z = yield from self._embedded(network, logs, k)
+        return network.decoder.requires_grad_(True), training.log_size, z
+
+    def _embedded(
+        self, network: GraphAutoencoder, logs: Any, k: int
+    ) -> Generator[Progress, None, Tensor]:
+        """Embeddings for every member, each on the graph of the locations it sees."""
+        lesson, device = self.lesson, self.trainer.device
+        network.eval()
+        members = 1 if self.params.leak or self.params.members == 1 else self.params.members
+        z = torch.zeros(members, len(lesson), self.params.latent)
+        for member in range(members):
+            yield Progress("embedding the slide", member, members, self.trainer.fraction)
+            seen = np.arange(len(lesson)) if members == 1 else np.flatnonzero(lesson.fold != member)
+            summed = Summed(nearest_graph(lesson.places[seen], k), logs[seen], whole=False)
+            for start in range(0, len(seen), 2048):
+                self.run.cancel.check()
+                part = np.arange(start, min(start + 2048, len(seen)))
+                with torch.no_grad():
+                    z[member, seen[part]] = network.encode(*summed.rows(part, device)).float().cpu()
+        return z
+
+    def _embedding(self, ensemble: Ensemble, z: Tensor) -> Generator[Progress, None, None]:
+        params = self.params
+        stage = Stage(
+            "field",
+            "learning the field",
+            EmbeddingTraining(ensemble, self.lesson, z),
+            len(self.lesson),
+            params.field_steps,
+            len(self.lesson) if self.published else params.batch,
+            params.learning_rate,
+            params.weight_decay,
+            decay=not self.published,
+            weight=self.weights["field"],
+            lower=_LOWER,
+            clip=float("inf") if self.published else 5.0,
+        )
+        yield from self.trainer.fit(stage)
+        ensemble.requires_grad_(True)
+
+    def _expression(
+        self, ensemble: Ensemble, decoder: Decoder, log_size: Tensor
+    ) -> Generator[Progress, None, None]:
+        params, lesson = self.params, self.lesson
+        training: PublishedTraining | CountTraining
+        validate = None
+        if self.published:
+            training = PublishedTraining(
+                ensemble,
+                decoder,
+                lesson,
+                dice=params.ablation != "dice",
+                together=params.ablation == "autoencoder",
+            )
+        else:
+            pitch = self.measured.spacing_um
+            training = CountTraining(ensemble, decoder, lesson, log_size, params.jitter * pitch)
+            if params.members > 1:
+                validate = training.validation
+        stage = Stage(
+            "decoder",
+            "learning the expression",
+            training,
+            len(lesson),
+            params.decoder_steps,
+            len(lesson) if self.published else params.batch,
+            params.learning_rate,
+            params.weight_decay,
+            decay=not self.published,
+            validate=validate,
+            patience=params.patience,
+            weight=self.weights["decoder"],
+            lower=_LOWER,
+            clip=float("inf") if self.published else 5.0,
+        )
+        yield from self.trainer.fit(stage)
+        ensemble.cpu().eval()
+        decoder.cpu().eval()
+
+    def _learned(self, ensemble: Ensemble, decoder: Decoder) -> Arrays:
+        arrays = arrays_of(
+            ensemble,
+            decoder,
+            self.lesson,
+            self.slide,
+            self.measured,
+            self.backbone,
+            self.published,
+        )
+        return arrays | self.depth
+
+    def _fitted(self, learned: Arrays) -> SuicaFitted:
+        return SuicaFitted(self.method, self.measured, self.params, self.run.seed, learned)
+
+    def _preview(self, ensemble: Ensemble, decoder: Decoder) -> NDArray[np.float32] | None:
+        if self.run.preview is None:
+            return None
+        return self.run.preview(self._fitted(self._learned(ensemble, decoder)))
+
+    def _further(self, learned: Arrays) -> Generator[Progress, None, None]:
+        """Decode the genes asked for that no network was trained on, from the members' states."""
+        wanted, lesson = self.measured.gene_columns, self.lesson
+        further = np.flatnonzero(~np.isin(wanted, lesson.genes))
+        if self.published or not len(further):
+            return
+        yield Progress("decoding all other genes", 0, 1, _TRAINED)
+        chosen = np.arange(len(lesson))
+        if len(chosen) > _MOST_DECODED:
+            rng = np.random.default_rng([self.run.seed, 9])
+            chosen = np.sort(rng.choice(len(chosen), _MOST_DECODED, replace=False))
+        hidden, log_norm = self._fitted(learned).states(lesson.places[chosen])
+        offset = (np.log(lesson.totals[chosen]) - log_norm).astype(np.float32)
+        counts = Counts(self.measured.counts.rows[lesson.rows[chosen]]).genes(further)
+
+        def checked(done: float) -> None:
+            self.run.cancel.check()
+
+        ridge = chosen_ridge(hidden, offset, counts, self.run.seed, checked)
+        weight, bias = poisson_weights(hidden, offset, counts, ridge=ridge, checked=checked)
+        learned["weight"][further], learned["bias"][further] = weight, bias
+
+    def _companion(self, learned: Arrays) -> Generator[Progress, None, None]:
+        """Fit the factor kernel and find SUICA's share beside it where each member is blind."""
+        fitting = fit_kernel(self.slide, self.measured.gene_columns, self.run)
+        kernel = yield from spanned(fitting, (_TRAINED, 0.98))
+        lesson = self.lesson
+        in_depth = np.isin(self.measured.gene_columns, lesson.genes)
+        # Depth counts all genes that were trained on, of which only some may be asked for.
+        every = self.slide.counts.gene_totals[lesson.genes].sum()
+        asked = self.measured.counts.gene_totals[in_depth].sum()
+        held = lesson.rows[np.flatnonzero(lesson.fold >= 0)]
+        own = self._fitted(learned).left_out(lesson.places, lesson.fold)
+        counts = self.measured.counts.rows[held]
+        companion = fit_companion(kernel, own, counts, held, in_depth, asked / every, self.run)
+        learned.update(companion_arrays(companion))
+
+    def _identity(self) -> str:
+        """Fingerprint of all that decides the weights."""
+        rows = self.slide.counts.rows
+        described = self.run.described()
+        return identity(
+            {
+                "method": self.method.name,
+                "counts": [digest(part) for part in (rows.data, rows.indices, rows.indptr)],
+                "places": digest(self.slide.coordinates),
+                "genes": digest(self.lesson.genes),
+                "params": self.params.as_dict(),
+                "run": {**described, "device": resolve_device(self.run.device).split(":")[0]},
+                "version": __version__,
+            }
+        )
+
+
+def _start_at_frequencies(decoder: Decoder, lesson: Lesson) -> None:
+    """Let the decoder begin at what the slide holds on average."""
+    totals = np.asarray(lesson.values.sum(axis=0), dtype=np.float64).ravel()
+    log_share = np.log((totals + 0.5) / (totals + 0.5).sum())
+    with torch.no_grad():
+        decoder.output.bias.copy_(torch.from_numpy(log_share.astype(np.float32)))

@@ -1,0 +1,188 @@
+"""Parameters of SUICA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from napari_stsr.methods.baselines.field import FieldParams
+from napari_stsr.methods.parameters import parameter
+
+
+@dataclass(frozen=True)
+class SuicaParams(FieldParams):
+    """What the user can set; see docs/methods/suica.md for the formulas."""
+
+    backbone: str = parameter(
+        "auto",
+        "Backbone",
+        "How the network sees a place: random Fourier features (ffn), sine layers (siren), or a "
+        "hash grid of many resolutions (ngp). As published, spots get siren and dense data ffn.",
+        choices=("auto", "ffn", "siren", "ngp"),
+    )
+    objective: str = parameter(
+        "counts",
+        "Objective",
+        "What is learned: counts as they are, by their likelihood (counts), or values scaled to a "
+        "total of 200, by the published losses (published).",
+        choices=("counts", "published"),
+    )
+    mix: str = parameter(
+        "factor kernel",
+        "Mixed with",
+        "Take the mean of SUICA and of a factor kernel, in the shares that held-out locations "
+        "decide; or SUICA alone (off).",
+        choices=("factor kernel", "off"),
+    )
+    members: int = parameter(
+        5,
+        "Ensemble",
+        "Fields trained side by side. Each leaves another share of the locations out: from these "
+        "come the stopping point, the shares and the uncertainty. 1 keeps none out.",
+        low=1,
+        high=20,
+    )
+    variable_genes: int = parameter(
+        2000,
+        "Variable genes",
+        "Genes the networks learn from; all others are decoded from what these taught.",
+        low=1,
+        high=50_000,
+    )
+    wavelength_um: float = parameter(
+        0.0,
+        "Wavelength (µm)",
+        "Typical wavelength of the field's features: shorter ones follow finer patterns and more "
+        "noise. 0 takes several pitches, each member its own.",
+        low=0.0,
+        high=100_000.0,
+    )
+    ablation: str = parameter(
+        "none",
+        "Ablation",
+        "Leaves out one part, to see what it is worth: the autoencoder (the field then speaks of "
+        "genes directly), its graph, or the Dice term of the published losses.",
+        choices=("none", "autoencoder", "graph", "dice"),
+        advanced=True,
+    )
+    leak: bool = parameter(
+        False,
+        "Published leak",
+        "Embed training locations on a graph that contains those held out, as the published code "
+        "does; for comparison only.",
+        advanced=True,
+    )
+    neighbours: int = parameter(
+        5,
+        "Neighbours (k)",
+        "Nearest locations the graph layer sums, the location itself among them.",
+        low=1,
+        high=50,
+        advanced=True,
+    )
+    latent: int = parameter(
+        16, "Latent dimensions", "Size of the embedding.", low=2, high=128, advanced=True
+    )
+    hidden: int = parameter(
+        128,
+        "Hidden units",
+        "Width of autoencoder and decoder (its first layer in the published form).",
+        low=8,
+        high=4096,
+        advanced=True,
+    )
+    width: int = parameter(
+        256, "Field width", "Width of the field's layers.", low=8, high=4096, advanced=True
+    )
+    autoencoder_steps: int = parameter(
+        600,
+        "Autoencoder steps",
+        "Most training steps of the autoencoder; 0 takes 200 passes, as published.",
+        low=0,
+        high=1_000_000,
+        advanced=True,
+    )
+    field_steps: int = parameter(
+        300,
+        "Field steps",
+        "Training steps in which the field learns the embedding.",
+        low=1,
+        high=1_000_000,
+        advanced=True,
+    )
+    decoder_steps: int = parameter(
+        1200,
+        "Decoder steps",
+        "Most training steps in which field and decoder (published: the decoder alone) learn the "
+        "expression.",
+        low=1,
+        high=1_000_000,
+        advanced=True,
+    )
+    batch: int = parameter(
+        256,
+        "Batch size",
+        "Locations in one training step; the published field and decoder take all.",
+        low=4,
+        high=8192,
+        advanced=True,
+    )
+    autoencoder_rate: float = parameter(
+        1e-3,
+        "Learning rate of the autoencoder",
+        "Step size of Adam.",
+        low=1e-7,
+        high=1.0,
+        advanced=True,
+    )
+    learning_rate: float = parameter(
+        1e-3,
+        "Learning rate",
+        "Step size of AdamW for field and decoder.",
+        low=1e-7,
+        high=1.0,
+        advanced=True,
+    )
+    weight_decay: float = parameter(
+        0.01, "Weight decay", "Of AdamW.", low=0.0, high=10.0, advanced=True
+    )
+    jitter: float = parameter(
+        0.3,
+        "Jitter",
+        "Training places are shaken by a normal draw of so many pitches: a location gathers from "
+        "around its centre, and the field is kept from following single ones.",
+        low=0.0,
+        high=5.0,
+        advanced=True,
+    )
+    patience: int = parameter(
+        8,
+        "Patience",
+        "Validations without a better one before training ends; 0 trains to the end.",
+        low=0,
+        high=1000,
+        advanced=True,
+    )
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "fast": {"members": 3, "autoencoder_steps": 300, "field_steps": 150, "decoder_steps": 500},
+    "paper": {
+        "objective": "published",
+        "mix": "off",
+        "members": 1,
+        "variable_genes": 50_000,
+        "latent": 32,
+        "hidden": 2048,
+        "width": 2048,
+        "autoencoder_steps": 0,
+        "field_steps": 1001,
+        "decoder_steps": 999,
+        "batch": 512,
+        "autoencoder_rate": 1e-5,
+        "learning_rate": 1e-4,
+        "jitter": 0.0,
+        "patience": 0,
+    },
+}

@@ -1,0 +1,152 @@
+"""Every exact speed-up gives the numbers of the plain formula, in float64."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from napari_stsr.methods import get_method
+from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.layers.likelihood import SparseBatch
+from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
+from napari_stsr.methods.suica.backbones import Backbone, FourierField, HashGrid, Siren
+from napari_stsr.methods.suica.graph import Summed, nearest_graph
+from napari_stsr.methods.suica.lesson import Lesson
+from napari_stsr.methods.suica.params import SuicaParams
+from napari_stsr.methods.suica.published_loss import DICE_WEIGHT, PublishedTargets
+from napari_stsr.slides.simulate import simulate
+from tests.methods.suica import plain
+
+_MIDDLE = torch.tensor([500.0, 300.0])
+_REACH = 400.0
+
+
+def _pairs() -> list[tuple[str, Backbone, nn.Module]]:
+    """Ours and the plain network of each backbone, with the same weights."""
+    torch.manual_seed(0)
+    ffn = FourierField(_MIDDLE, _REACH, 7, 24, 3.0, features=10).double()
+    plain_ffn = plain.FFN(7, 24, 10, 3.0, dtype=torch.float64)
+    plain_ffn.B = ffn.frequencies
+    _same(plain_ffn, [ffn.first, *ffn.linear, ffn.last])
+    siren = Siren(_MIDDLE, _REACH, 7, 24).double()
+    plain_siren = plain.SIREN(7, 24, dtype=torch.float64)
+    _same(plain_siren, [siren.first, *siren.hidden, siren.last])
+    ngp = HashGrid(_MIDDLE, _REACH, 7, 16, levels=9, entries=2**10).double()
+    plain_ngp = plain.NGP(7, 16, 9, 2, 10, dtype=torch.float64)
+    _same(plain_ngp, [layer for layer in ngp.network if isinstance(layer, nn.Linear)])
+    with torch.no_grad():
+        ngp.table.normal_()
+        for level, table in enumerate(plain_ngp.tables):
+            table.copy_(ngp.table[level * 2**10 : level * 2**10 + len(table)])
+    return [("ffn", ffn, plain_ffn), ("siren", siren, plain_siren), ("ngp", ngp, plain_ngp)]
+
+
+def _same(network: nn.Module, layers: list[nn.Module]) -> None:
+    for theirs, ours in zip(network.layers, layers, strict=True):  # type: ignore[arg-type]
+        theirs.load_state_dict(ours.state_dict())
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
+def test_a_backbone_says_what_the_plain_network_says(which: int) -> None:
+    _, ours, theirs = _pairs()[which]
+    places = _MIDDLE.double() + _REACH * (2 * torch.rand(50, 2, dtype=torch.float64) - 1)
+    said = ours(*ours.encode(places))
+    expected = theirs((places - _MIDDLE) / _REACH)
+    torch.testing.assert_close(said, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
+def test_a_backbone_learns_as_the_plain_network_does(which: int) -> None:
+    _, ours, theirs = _pairs()[which]
+    places = _MIDDLE.double() + _REACH * (2 * torch.rand(50, 2, dtype=torch.float64) - 1)
+    z = torch.randn(50, 7, dtype=torch.float64)
+    plain.embedding_loss(ours(*ours.encode(places)), z).backward()
+    plain.embedding_loss(theirs((places - _MIDDLE) / _REACH), z).backward()
+    mine = [p.grad for name, p in ours.named_parameters() if name != "table"]
+    layers = [p.grad for layer in cast(nn.ModuleList, theirs.layers) for p in layer.parameters()]
+    for one, other in zip(mine, layers, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-14)
+
+
+def test_summing_neighbours_first_is_the_graph_layer() -> None:
+    rng = np.random.default_rng(1)
+    x = sparse.random(40, 12, 0.4, format="csr", rng=rng)
+    places = rng.random((40, 2))
+    logs = x.copy()
+    logs.data = np.log1p(logs.data)
+    graph = nearest_graph(places, 5).astype(np.float64)
+    edges = plain.neighbour_edges(torch.from_numpy(places), 5)
+    np.testing.assert_array_equal(graph.toarray(), plain.adjacency(edges, 40).numpy())
+    ours = GraphAutoencoder(12, 4, (16, 8)).double()
+    theirs = plain.Encoder(12, (16, 8, 4), torch.float64)
+    theirs.graph_layer.load_state_dict(ours.graph_layer.state_dict())
+    theirs.norm.load_state_dict(ours.norm.state_dict())
+    linear = [layer for layer in ours.layers if isinstance(layer, nn.Linear)]
+    for layer, own in zip(theirs.layers, linear, strict=True):
+        layer.load_state_dict(own.state_dict())
+    dense = torch.from_numpy(x.toarray())
+    for whole in (True, False):
+        summed = Summed(graph, logs, whole)
+        said = ours.encode(*(part.double() for part in summed.rows(np.arange(40), dense.device)))
+        torch.testing.assert_close(said, theirs(dense, edges), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("at_once", [10**6, 3 * 9], ids=["one chunk", "many chunks"])
+@pytest.mark.parametrize("dice", [True, False])
+def test_the_published_loss_needs_no_dense_targets(at_once: int, dice: bool) -> None:
+    torch.manual_seed(2)
+    y = sparse.random(20, 9, 0.3, format="csr", rng=np.random.default_rng(3))
+    decoder = Decoder(5, (8,), 9).double()
+    theirs = plain.Decoder(9, (8, 5), torch.float64)
+    theirs.layers[0].load_state_dict(cast(nn.Linear, decoder.layers[0]).state_dict())
+    theirs.layers[1].load_state_dict(decoder.output.state_dict())
+    z = torch.randn(20, 5, dtype=torch.float64)
+    targets = _Doubled(y, at_once)
+    weight, bias = decoder.output.weight, decoder.output.bias
+    loss = targets.sums(lambda rows: decoder.hidden(z[rows]), weight, bias, dice).loss(
+        DICE_WEIGHT if dice else 0.0
+    )
+    expected = plain.decoder_loss(
+        theirs(z), torch.from_numpy(y.toarray()), DICE_WEIGHT if dice else 0.0
+    )
+    torch.testing.assert_close(loss, expected, rtol=1e-13, atol=0)
+    loss.backward()
+    expected.backward()
+    for one, other in zip(_gradients(decoder), _gradients(theirs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+class _Doubled(PublishedTargets):
+    """Targets in float64, as the plain formula has them."""
+
+    def batch(self, rows: slice, device: torch.device) -> SparseBatch:
+        made = super().batch(rows, device)
+        exact = torch.from_numpy(self.targets[rows].data)
+        return SparseBatch(made.row, made.column, exact, made.rows, made.columns)
+
+
+def _gradients(module: nn.Module) -> list[Tensor]:
+    return [cast(Tensor, parameter.grad) for parameter in module.parameters()]
+
+
+def test_the_published_preparation_filters_and_scales() -> None:
+    slide = simulate("realistic", "square", (9, 9), 40, 4, image=False, tissue=False).slide
+    counts = slide.counts.rows.toarray()
+    counts[3] = 0
+    counts[3, 5] = 50  # too few counts
+    counts[:, 7] = 0
+    counts[8, 7] = 2  # too rare a gene
+    counts[9, 11] = 900  # too high a gene
+    slide = slide.with_counts(type(slide.counts)(sparse.csr_matrix(counts)))
+    expected = plain.prepared(torch.from_numpy(counts.astype(np.float64)))
+    params = get_method("suica").parameters("paper")
+    assert isinstance(params, SuicaParams)
+    lesson = Lesson.of(slide, Measured.of(slide), params, 0)
+    np.testing.assert_array_equal(lesson.rows, np.flatnonzero(expected.locations.numpy()))
+    np.testing.assert_array_equal(lesson.genes, np.flatnonzero(expected.genes.numpy()))
+    np.testing.assert_allclose(lesson.values.toarray(), expected.expression.numpy(), rtol=1e-6)

@@ -1,0 +1,188 @@
+"""SUICA as its users meet it: better than the mean, the same after reload, honest about doubt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_stsr.errors import Cancelled, InputError
+from napari_stsr.methods import get_method
+from napari_stsr.methods.suica.fitted import SuicaFitted
+from napari_stsr.slides import Slide
+from napari_stsr.slides.simulate import Simulation, simulate
+from napari_stsr.slides.targets import points
+from napari_stsr.training import Run
+from napari_stsr.training.progress import outcome
+
+QUICK: dict[str, Any] = {
+    "members": 3,
+    "autoencoder_steps": 80,
+    "field_steps": 60,
+    "decoder_steps": 150,
+    "batch": 64,
+    "hidden": 32,
+    "width": 64,
+    "latent": 8,
+}
+PUBLISHED: dict[str, Any] = {
+    "autoencoder_steps": 40,
+    "field_steps": 40,
+    "decoder_steps": 40,
+    "hidden": 64,
+    "width": 64,
+    "autoencoder_rate": 1e-3,
+    "learning_rate": 1e-3,
+    "batch": 64,
+}
+
+
+def fit(slide: Slide, preset: str = "auto", run: Run | None = None, **values: Any) -> SuicaFitted:
+    """Fit SUICA to its end."""
+    method = get_method("suica")
+    quick = PUBLISHED if preset == "paper" else QUICK
+    params = method.parameters(preset, {**quick, **values})
+    fitted = outcome(method.fit(slide, params, run or Run(device="cpu"), None))
+    assert isinstance(fitted, SuicaFitted)
+    return fitted
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Simulation:
+    return simulate("realistic", "square", (16, 16), 60, 2, image=False, tissue=False)
+
+
+@pytest.fixture(scope="module")
+def fitted(simulation: Simulation) -> SuicaFitted:
+    return fit(simulation.slide)
+
+
+def _hidden_error(fitted: SuicaFitted, slide: Slide, hidden: np.ndarray) -> tuple[float, float]:
+    """Squared error of square roots at hidden locations: of the fit, and of the gene means."""
+    at = points(slide.coordinates[hidden], slide.diameter_um)
+    truth = np.sqrt(slide.counts.rows.toarray()[hidden])
+    mean = np.sqrt(slide.counts.rows.toarray()[~hidden].mean(axis=0))
+    said = np.sqrt(fitted.predict(at).expression())
+    return float(np.mean((said - truth) ** 2)), float(np.mean((mean - truth) ** 2))
+
+
+@pytest.mark.parametrize("backbone", ["ffn", "siren", "ngp"])
+def test_hidden_spots_are_told_better_than_by_the_mean(
+    simulation: Simulation, backbone: str
+) -> None:
+    slide = simulation.slide
+    hidden = np.random.default_rng(0).random(len(slide)) < 0.2
+    taught = slide.take(np.flatnonzero(~hidden))
+    own, mean = _hidden_error(fit(taught, backbone=backbone, mix="off"), slide, hidden)
+    assert own < 0.95 * mean
+
+
+@pytest.mark.parametrize("ablation", ["none", "autoencoder", "graph", "dice"])
+def test_the_published_form_and_its_ablations_answer(simulation: Simulation, ablation: str) -> None:
+    slide = simulation.slide
+    fitted = fit(slide, "paper", ablation=ablation)
+    said = fitted.predict(slide.locations()).expression()
+    assert np.isfinite(said).all()
+    assert (said >= 0).all()
+    assert np.corrcoef(said.sum(axis=0), slide.counts.gene_totals)[0, 1] > 0.5
+
+
+def test_parts_add_up_to_what_was_measured(fitted: SuicaFitted, simulation: Simulation) -> None:
+    slide = simulation.slide
+    result = fitted.predict(slide.subspots())
+    k = result.targets.per_location
+    sums = result.expression().reshape(len(slide), k, -1).sum(axis=1)
+    np.testing.assert_allclose(sums, slide.counts.rows.toarray(), rtol=1e-4, atol=1e-4)
+    assert result.denoised is not None
+
+
+def test_the_field_is_continuous(fitted: SuicaFitted, simulation: Simulation) -> None:
+    places = simulation.slide.coordinates[:40] + 10.0
+    here, _ = fitted.field(places, Run())
+    near, _ = fitted.field(places + 0.01, Run())
+    genes = np.arange(60)
+    np.testing.assert_allclose(here.columns(genes), near.columns(genes), rtol=0.01, atol=1e-3)
+
+
+@pytest.mark.parametrize("preset", ["auto", "paper"])
+@pytest.mark.parametrize("backbone", ["ffn", "siren", "ngp"])
+def test_a_saved_fit_says_the_same(
+    simulation: Simulation, tmp_path: Path, preset: str, backbone: str
+) -> None:
+    slide = simulation.slide
+    made = fit(slide, preset, backbone=backbone, field_steps=5, decoder_steps=5)
+    made.save(tmp_path / "model")
+    again = get_method("suica").load(tmp_path / "model")
+    targets = slide.grid(37.0)
+    first, second = made.predict(targets), again.predict(targets)
+    np.testing.assert_array_equal(first.expression(), second.expression())
+    if preset == "auto":
+        genes = np.arange(5)
+        assert first.uncertainty is not None
+        assert second.uncertainty is not None
+        np.testing.assert_array_equal(
+            first.uncertainty.columns(genes), second.uncertainty.columns(genes)
+        )
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not(simulation: Simulation) -> None:
+    slide = simulation.slide
+    some = {"field_steps": 5, "decoder_steps": 10, "autoencoder_steps": 10}
+    one, two, other = (
+        fit(slide, run=Run(seed=seed, device="cpu"), **some).predict(slide.locations()).expression()
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert not np.allclose(one, other)
+
+
+def test_doubt_holds_its_share_and_grows_off_the_tissue(simulation: Simulation) -> None:
+    slide = simulation.slide
+    hidden = np.random.default_rng(1).random(len(slide)) < 0.25
+    made = fit(slide.take(np.flatnonzero(~hidden)))
+    result = made.predict(points(slide.coordinates[hidden], slide.diameter_um))
+    assert result.uncertainty is not None
+    genes = np.argsort(-slide.counts.gene_totals)[:20]
+    p = result.expression_source.columns(genes)
+    sd = result.uncertainty.columns(genes)
+    truth = slide.counts.rows.toarray()[hidden][:, genes]
+    within = np.abs(truth - p) <= 1.645 * np.sqrt(sd**2 + p) + 0.5
+    assert 0.8 < within.mean() <= 1.0
+    far = points(slide.coordinates[:1] - 20 * slide.lattice.pitch_um, slide.diameter_um)
+    away = made.predict(far)
+    assert away.uncertainty is not None
+    relative = away.uncertainty.columns(genes) / away.expression_source.columns(genes)
+    assert np.median(relative) > np.median(sd / p)
+
+
+def test_genes_the_networks_did_not_see_are_decoded(simulation: Simulation) -> None:
+    slide = simulation.slide
+    made = fit(slide, variable_genes=30)
+    taught = set(made.learned["trained_bias"].shape)
+    assert taught == {30}
+    said = made.predict(slide.locations()).expression()
+    share = said.sum(axis=0) / slide.counts.gene_totals
+    assert share.min() > 0.7
+    assert share.max() < 1.4
+
+
+def test_cancel_ends_it_at_the_next_report(simulation: Simulation) -> None:
+    run, method = Run(device="cpu"), get_method("suica")
+    work = method.fit(simulation.slide, method.parameters("auto", QUICK), run)
+    while not next(work).losses:
+        pass
+    run.cancel.cancel()
+    with pytest.raises(Cancelled):
+        outcome(work)
+
+
+def test_what_cannot_be_is_refused_in_words(simulation: Simulation) -> None:
+    slide, method = simulation.slide, get_method("suica")
+    with pytest.raises(InputError, match="one field"):
+        method.check(slide, slide.locations(), method.parameters("paper", {"members": 3}))
+    poor = simulate("realistic", "square", (6, 6), 8, 0, image=False, tissue=False).slide
+    few = poor.with_counts(type(poor.counts)((poor.counts.rows > 0).astype(np.float32).tocsr()))
+    with pytest.raises(InputError, match="left to learn from"):
+        fit(few, "paper")
