@@ -17,15 +17,26 @@ from typing import Any
 import napari
 import numpy as np
 from PIL import Image
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import QEventLoop, QSettings, Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_stsr.viewer.launch import build_layout, dock_of
+from napari_stsr.viewer.panels.kept import keep
 
 PICTURES = Path(__file__).parent / "images"
 DATA = Path(
     os.environ.get("NAPARI_STSR_DATA", Path(__file__).parents[1].parent / "shared" / "data")
 )
+
+# Whose field is shown.
+FIELD_METHOD = "suica"
+
+
+def rest(milliseconds: int) -> None:
+    """Let the window live; QTest's own way spins under vispy and starves the workers."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
 
 
 class Driver:
@@ -42,10 +53,10 @@ class Driver:
         for _ in range(int(seconds * 20)):
             if condition():
                 break
-            QTest.qWait(50)
+            rest(50)
         else:
             raise TimeoutError("The window did not get there.")
-        QTest.qWait(700)
+        rest(700)
 
     def open(self, path: Path, image: Path | None = None) -> None:
         """Open a slide."""
@@ -64,17 +75,25 @@ class Driver:
             )
         )
 
-    def start(self, preset: str) -> Any:
-        """Choose a preset and press Run."""
+    def start(self, preset: str, method: str | None = None) -> Any:
+        """Choose a preset, and a method if it is not the first, and press Run."""
+        if method is not None:
+            methods = self.enhance.card.method_choice
+            methods.setCurrentIndex(methods.findData(method))
         presets = self.enhance.card.preset_choice
         presets.setCurrentIndex(presets.findData(preset))
         self.enhance.runs.run_button.click()
         self.wait(lambda: self.enhance.runs.list.count() > 0)
         return self.enhance.runs.current
 
+    def gene(self, symbol: str) -> str:
+        """Id of a gene."""
+        genes = self.desk.slide.genes
+        return str(genes.ids[genes.column(symbol)])
+
     def picture(self, name: str) -> None:
         """Save the whole window."""
-        QTest.qWait(300)
+        rest(300)
         PICTURES.mkdir(exist_ok=True)
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         # 256 colours: a third of the size, and nobody sees it.
@@ -135,6 +154,36 @@ def cortex(preset: str) -> None:
     window.viewer.close()
 
 
+def field(preset: str) -> None:
+    """Cortex: the field of MBP at four resolutions, and the profile of a place."""
+    window = Driver()
+    window.open(DATA / "dlpfc_151673")
+    job = window.start(preset, FIELD_METHOD)
+    window.wait(lambda: job.ended, 1500)
+    if job.state != "done":
+        raise RuntimeError(job.message)
+    window.show_gene("MBP", "field")
+    box, scene = window.explore.field, window.desk.scene
+    window.explore.ensureWidgetVisible(box)
+    for step in (100, 50, 20, 10):
+        box.step.marks[step].click()
+        window.wait(lambda step=step: f"field at {step} µm" in scene.layer("field").name, 900)
+        window.picture(f"field-{step}um")
+    keep("explore/pins", [window.gene(name) for name in ("MBP", "PCP4", "SNAP25", "GFAP")])
+    window.explore.finder.refresh()
+    box.profile.click()
+    box.look_at(np.quantile(window.desk.slide.coordinates, 0.6, axis=0))
+    window.wait(lambda: box.plot.profile is not None)
+    box.where.setCurrentIndex(box.where.findData("Current view"))
+    box.where.activated.emit(box.where.currentIndex())
+    window.viewer.scene.camera.zoom *= 3
+    rest(400)
+    window.wait(lambda: "on its way" not in box.said.text(), 120)
+    window.explore.ensureWidgetVisible(box.plot)
+    window.picture("field-profile")
+    window.viewer.close()
+
+
 def others(preset: str) -> None:
     """Every other slide: its most abundant gene, or a marker, enhanced."""
     bins = DATA / "format_fixtures" / "seurat_visium_hd_FAKE"
@@ -183,7 +232,7 @@ def _in_the_middle(job: Any) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "scenes", nargs="*", help="tumour, cortex, others, validation; all by default"
+        "scenes", nargs="*", help="tumour, cortex, field, others, validation; all by default"
     )
     parser.add_argument("--preset", default="fast")
     given = parser.parse_args()
@@ -192,6 +241,7 @@ if __name__ == "__main__":
         scenes = {
             "tumour": tumour,
             "cortex": cortex,
+            "field": field,
             "others": others,
             "validation": validation,
         }

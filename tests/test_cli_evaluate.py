@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import napari_stsr.slides.readers as readers
@@ -145,21 +146,34 @@ def test_help_lists_the_protocols(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
-    data: Callable[[str], Path], tmp_path: Path
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process_and_no_traceback(
+    data: Callable[[str], Path], jobs: str
 ) -> None:
     slide = str(data("her2st_C2/spaceranger_like"))
-    words = ["--methods", "square", "--folds", "1"]
+    words = ["--methods", "gene_mean,nearest,square", "--folds", "1", "--jobs", jobs]
     command = [sys.executable, "-m", "napari_stsr.cli", "evaluate", slide, *words]
     with subprocess.Popen(
-        [*command, "--output", "s.html"], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        [*command, "--output", "s.html"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        start_new_session=True,
     ) as running:
         assert running.stderr is not None
         for line in running.stderr:
-            if "fold 1" in line:
+            if "2/3" in line:
                 break
-        running.send_signal(signal.SIGINT)
+        processes = psutil.Process(running.pid).children(recursive=True)
+        assert len(processes) >= (2 if jobs == "2" else 0)
+        # A terminal sends it to all processes, the workers too.
+        os.killpg(running.pid, signal.SIGINT)
         rest = running.stderr.read()
     assert running.returncode == 130
-    assert "the same command goes on from it" in rest
+    assert rest.splitlines()[-1] == (
+        "Stopped; 2 of 3 pieces are kept. Run the same command to go on."
+    )
+    assert "Traceback" not in rest
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     assert not Path("s.html").exists()

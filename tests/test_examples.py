@@ -44,6 +44,13 @@ def test_a_region_is_enhanced(folder):
     assert len(rows) > 300
 
 
+def test_a_model_is_kept_and_predicts_again(folder):
+    told = run("fit_once_predict_often.py", folder)
+    assert "places, by factor_kernel.stsr" in told
+    assert "measured and predicted: " in told
+    assert len(read_enhancement(folder / "filled-in.h5ad")) == 16 * 16
+
+
 def test_every_example_is_run_here():
     named = Path(__file__).read_text(encoding="utf-8")
     assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in named] == []

@@ -84,7 +84,8 @@ def test_nothing_that_was_there_is_replaced(table, tmp_path, capsys):
         (["--as", "bins", "--um", "0"], "positive length"),
         (["--as", "bins", "--x", "left", "--y", "top"], "no column 'left'"),
         (["--as", "bins", "--seed", "-1"], "seed of -1"),
-        (["--as", "bins", "--um", "900"], "Give more cells"),
+        (["--as", "bins", "--um", "-3"], "positive length"),
+        (["--as", "bins", "--um", "900"], "too little for bins of 900 µm. Take bins of at most 23"),
     ],
 )
 def test_bad_input_ends_with_2_and_leaves_nothing(table, tmp_path, capsys, arguments, words):
@@ -92,3 +93,16 @@ def test_bad_input_ends_with_2_and_leaves_nothing(table, tmp_path, capsys, argum
     assert main(["pool", str(table), *arguments, "--output", str(out)]) == 2
     assert words in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv"]
+
+
+@pytest.mark.parametrize("kind", ["visium", "bins"])
+def test_so_few_cells_or_so_narrow_a_tissue_make_no_slide(tmp_path, capsys, kind):
+    path, out = tmp_path / "few.csv", tmp_path / "out"
+    command = ["pool", str(path), "--as", kind, "--output", str(out)]
+    cell_table(3).to_csv(path, index=False)
+    assert main(command) == 2
+    assert "3 cells fill only" in capsys.readouterr().err
+    cell_table(1500).assign(x_centroid=5.0).to_csv(path, index=False)
+    assert main(command) == 2
+    assert "span 0 × 699.6 µm, too little" in capsys.readouterr().err
+    assert not out.exists()

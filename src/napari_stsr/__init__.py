@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from napari_stsr.methods import get_method, method_names
     from napari_stsr.results import Attention, Enhancement
     from napari_stsr.results.writers import export, read_enhancement
-    from napari_stsr.session import enhance
+    from napari_stsr.session import (
+        Model,
+        denoise,
+        enhance,
+        fit,
+        impute,
+        load_model,
+        predict,
+        save_model,
+    )
     from napari_stsr.slides import Lattice, Region, Slide, Targets, read_regions, read_targets
     from napari_stsr.slides.pooling import pool_cells
     from napari_stsr.slides.readers import open_slide, read_cells
@@ -37,7 +46,14 @@ _HOMES = {
     "Enhancement": "results",
     "export": "results.writers",
     "read_enhancement": "results.writers",
+    "Model": "session",
+    "denoise": "session",
     "enhance": "session",
+    "fit": "session",
+    "impute": "session",
+    "load_model": "session",
+    "predict": "session",
+    "save_model": "session",
     "Lattice": "slides",
     "Region": "slides",
     "Slide": "slides",
@@ -56,6 +72,7 @@ __all__ = [
     "Enhancement",
     "InputError",
     "Lattice",
+    "Model",
     "Region",
     "Run",
     "RunError",
@@ -63,16 +80,22 @@ __all__ = [
     "StsrError",
     "Targets",
     "__version__",
+    "denoise",
     "enhance",
     "export",
+    "fit",
     "get_method",
+    "impute",
+    "load_model",
     "method_names",
     "open_slide",
     "pool_cells",
+    "predict",
     "read_cells",
     "read_enhancement",
     "read_regions",
     "read_targets",
+    "save_model",
     "simulate_slide",
 ]
 

@@ -35,5 +35,5 @@ class MemoryExhausted(RunError):
 class Cancelled(StsrError):
     """The user asked to stop; nothing is wrong."""
 
-    def __init__(self) -> None:
-        super().__init__("The run was cancelled.")
+    def __init__(self, what: str = "The run was cancelled.", remedy: str = "") -> None:
+        super().__init__(what, remedy)

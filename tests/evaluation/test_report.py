@@ -96,7 +96,7 @@ def test_the_plain_sentence_comes_first(found: Evaluation, page: _Page) -> None:
     said = found.sentence()
     after = text[text.index("Evaluation of simulated square slide", 60) :]
     assert text.count(said) >= 2
-    assert after.index(said) < after.index("most variable genes")
+    assert after.index(said) < after.index("genes were kept")
     for task in found.tasks:
         for form in found.forms(task):
             assert found.sentence(task, form) in text
@@ -109,8 +109,9 @@ def test_all_methods_stand_in_the_table_with_their_intervals(
     for row in found.summary().to_dict(orient="records"):
         written = f"{row['r_log']:.3f} [{row['r_log_low']:.3f}, {row['r_log_high']:.3f}]"
         assert written in text
-    assert "● method" in text
-    assert "■ baseline" in text
+    # No line may end between a sign and its word.
+    assert "●\u00a0method" in text
+    assert "■\u00a0baseline" in text
 
 
 def test_who_gave_no_answer_is_named_with_the_reason(page: _Page) -> None:

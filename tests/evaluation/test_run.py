@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_stsr.errors import Cancelled, InputError, RunError
 from napari_stsr.evaluation import Contender, Evaluation, EvaluationPlan, evaluate, evaluating
+from napari_stsr.evaluation.advice import why_not
 from napari_stsr.evaluation.store import Store
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Counts, Slide
@@ -235,7 +236,11 @@ def _nan(slide: Slide) -> Slide:
 UNFIT: dict[str, tuple[Callable[[Slide], Slide], dict[str, object], str]] = {
     "genes all zero": (_zeros, {}, "All counts are zero"),
     "counts that are no numbers": (_nan, {}, "1 counts that are no numbers"),
-    "too few locations": (lambda s: s.take(np.arange(20)), {}, "spots are too few for 2 folds"),
+    "too few locations": (
+        lambda s: s.take(np.arange(20)),
+        {},
+        "too few for hidden-spots, whatever",
+    ),
     "an unknown gene": (lambda s: s, {"genes": ["NOPE"]}, "NOPE"),
     "bins of spots": (lambda s: s, {"protocols": ["hd-bins"]}, "bins"),
 }
@@ -259,6 +264,18 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "preset": ({"contenders": ["ours:slow"]}, "'slow'.*fast"),
     "parameter": ({"contenders": [Contender("ours", values={"stps": 1})]}, "'stps'.*steps"),
     "folds": ({"folds": 0}, "folds = 0"),
+    "half a fold": ({"folds": 2.5}, "folds = 2.5 is no whole number"),
+    "folds as word": ({"folds": "3"}, "folds = '3' is no whole number"),
+    "yes": ({"draws": True}, "draws = True is no whole number"),
+    "too many draws": ({"draws": 10**9}, "draws = 1000000000 .*1,000,000 at most"),
+    "few draws": ({"draws": 3}, "draws = 3 .*10 or more"),
+    "nan": ({"scored": float("nan")}, "scored = nan is no whole"),
+    "number as gene": ({"genes": ["SIM001", 3]}, "genes holds 3"),
+    "number as genes": ({"genes": 3}, "genes holds 3"),
+    "no list": ({"protocols": None}, "protocols holds None"),
+    "no contender": ({"contenders": ["ours", 2]}, "contenders holds 2"),
+    "device": ({"device": 0}, "device = 0"),
+    "precision": ({"precision": "8"}, "precision = '8'.*bf16"),
     "seed": ({"seed": -1}, "seed = -1"),
     "twice": ({"contenders": ["ours", Contender("ours", "fast")]}, "takes part twice"),
 }
@@ -269,6 +286,22 @@ def test_a_plan_that_cannot_be_is_refused_with_what_can(name: str) -> None:
     change, said = WRONG[name]
     with pytest.raises(InputError, match=said):
         replace(plan(), **change)
+
+
+@pytest.mark.parametrize("name", ["hidden-spots", "hidden-blocks"])
+def test_fewer_folds_are_advised_only_where_they_help(slide: Slide, name: str) -> None:
+    tissue = np.flatnonzero(slide.in_tissue)
+    some = {many: slide.take(tissue[:many]) for many in (24, 25, 30)}
+    with pytest.raises(InputError, match=r"for 9 folds\. .* of at least 45, or fewer folds") as one:
+        plan(protocols=[name], folds=9).check(some[30])
+    assert why_not(some[30], 9)[name] == str(one.value)
+    assert plan(protocols=[name], folds=6).check(some[30])
+    with pytest.raises(InputError, match=r"24 .*too few for .*whatever the folds") as two:
+        plan(protocols=[name], folds=9).check(some[24])
+    assert why_not(some[24], 9)[name] == str(two.value)
+    assert "at least 25." in two.value.remedy
+    assert "fewer" not in two.value.remedy
+    assert plan(protocols=[name], folds=1).check(some[25])
 
 
 def test_names_stand_for_families_and_presets() -> None:

@@ -60,3 +60,17 @@ def test_expression_of_the_wrong_size_is_refused():
         Enhancement(
             "x", one.targets, one.genes, wrong, one.scale, one.in_tissue, one.supported, one.parents
         )
+
+
+def test_some_genes_keep_all_that_belongs_to_them():
+    one = enhancement()
+    columns = np.array([3, 0])
+    some = one.with_genes(columns)
+    assert some.genes.ids.tolist() == one.genes.ids[columns].tolist()
+    every = np.arange(2)
+    for field in ("expression_source", "denoised", "uncertainty"):
+        whole = getattr(one, field).columns(columns)
+        np.testing.assert_array_equal(getattr(some, field).columns(every), whole)
+        taken = getattr(some.take(np.array([4, 1])), field).columns(np.array([1]))
+        np.testing.assert_array_equal(taken, whole[[4, 1], 1:])
+    assert some.with_genes(np.array([1])).genes.ids.tolist() == one.genes.ids[:1].tolist()

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from napari_stsr.errors import InputError, RunError
 from napari_stsr.methods import Estimate, Fitted, Method, Params, parameter, registry
+from napari_stsr.methods.baselines.saved import Measured, read_field, write_field
 from napari_stsr.results import (
     Attention,
     ConservedExpression,
@@ -25,7 +26,7 @@ from napari_stsr.results import (
     Enhancement,
     Expression,
 )
-from napari_stsr.slides import Slide, Targets
+from napari_stsr.slides import Slide, Targets, points
 from napari_stsr.training import Progress, Run
 
 
@@ -81,8 +82,12 @@ class FakeFitted(Fitted):
             denoised=denoised,
         )
 
+    def at(self, places: NDArray[np.float64], run: Run | None = None) -> Expression:
+        return self.predict(points(places, self.slide.diameter_um), run).expression_source
+
     def save(self, path: Path) -> None:
-        raise NotImplementedError
+        measured = Measured.of(self.slide, self.columns)
+        write_field(path, "fake", measured, self.params, 0, {})
 
 
 class FakeMethod(Method):
@@ -127,7 +132,13 @@ class FakeMethod(Method):
         return FakeFitted(slide, params, columns)
 
     def load(self, path: Path) -> Fitted:
-        raise NotImplementedError
+        measured, values, _, _ = read_field(path, "fake", self.title)
+        slide = Slide(
+            measured.name, "simulated", measured.counts, measured.genes, measured.coordinates,
+            measured.barcodes, measured.lattice, measured.diameter_um, measured.scale,
+            np.ones(len(measured), dtype=bool),
+        )  # fmt: skip
+        return FakeFitted(slide, FakeParams(**values), np.arange(len(measured.genes)))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 
@@ -10,10 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import napari_stsr
-from napari_stsr.cli import parser
+from napari_stsr.cli import main, parser
 from napari_stsr.cli.enhance import plan_of, run_of
 from napari_stsr.errors import InputError
-from napari_stsr.session import Plan, enhance, support, united
+from napari_stsr.results.writers import read_enhancement
+from napari_stsr.session import (
+    TASKS,
+    Plan,
+    enhance,
+    fit,
+    load_model,
+    predict,
+    save_model,
+    support,
+    united,
+)
 from napari_stsr.slides import Region, points, write_regions
 from napari_stsr.training import Run
 
@@ -105,6 +117,7 @@ PLANS = st.builds(
     place=st.sampled_from(
         [{}, {"subspots": 7}, {"subspots": 6}, {"grid_um": 41.5}, {"grid_um": 1 / 3}]
     ),
+    task=st.sampled_from(["enhance", "denoise", "impute"]),
     halo=st.floats(0.5, 9),
     seed=st.integers(0, 2**31),
 )
@@ -112,7 +125,7 @@ PLANS = st.builds(
 
 def same(a: Plan, b: Plan) -> None:
     """Assert that two plans ask for the same."""
-    for name in ("method", "preset", "genes", "subspots", "grid_um"):
+    for name in ("method", "preset", "genes", "subspots", "grid_um", "task"):
         assert getattr(a, name) == getattr(b, name)
     assert a.params() == b.params()
     assert (a.region is None) == (b.region is None)
@@ -134,9 +147,11 @@ def test_copies_as_python_and_as_command_make_the_same_plan(
         ring = shapely.Point(500.1, 1 / 3).buffer(77).difference(shapely.Point(500, 1).buffer(5))
         region = Region("it's a ring", ring)
         write_regions(tmp_path / "my region.geojson", [region])
+    task = chosen["task"]
+    place = chosen["place"] if task == "enhance" else {}
     plan = Plan(
         "fake", chosen["preset"], chosen["values"], chosen["genes"],
-        **chosen["place"], region=region, halo_pitches=chosen["halo"],
+        **place, region=region, halo_pitches=chosen["halo"], task=task,
     )  # fmt: skip
     run = Run(seed=chosen["seed"], device="cpu")
 
@@ -151,14 +166,39 @@ def test_copies_as_python_and_as_command_make_the_same_plan(
 
     seen = {}
 
-    def watched(slide, method, preset, run=None, **fields):
-        seen.update(plan=Plan(method, preset, **fields), run=run)
+    def watched(verb):
+        def verb_of(slide, method, preset, run=None, **fields):
+            seen.update(plan=Plan(method, preset, **fields, task=verb), run=run)
+
+        return verb_of
 
     monkeypatch.setattr(napari_stsr, "open_slide", lambda path: slide, raising=False)
-    monkeypatch.setattr(napari_stsr, "enhance", watched, raising=False)
+    for verb in TASKS:
+        monkeypatch.setattr(napari_stsr, verb, watched(verb), raising=False)
     exec(plan.as_python("a slide's folder", run=run), {})
     same(seen["plan"], plan)
     assert seen["run"].described() == run.described()
+
+
+def test_copies_of_a_prediction_by_a_model_do_the_same(slide, square_mm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model(fit(slide, "fake", region=square_mm), "it's a model.stsr")
+    write_regions("region.geojson", [square_mm])
+    plan = Plan("fake", genes=("SIM002", "SIM001"), region=square_mm, task="impute")
+    own = predict(
+        load_model("it's a model.stsr"), slide, genes=plan.genes, region=square_mm, task="impute"
+    )
+    readers = importlib.import_module("napari_stsr.slides.readers")
+    monkeypatch.setattr(readers, "open_slide", lambda path, **_: slide)
+    monkeypatch.setattr(napari_stsr, "open_slide", lambda path: slide, raising=False)
+    words = shlex.split(plan.as_command("outs", "c.h5ad", model="it's a model.stsr"))
+    assert main(words[1:]) == 0
+    exec(plan.as_python("outs", output="p.h5ad", model="it's a model.stsr"), {})
+    for name in ("c.h5ad", "p.h5ad"):
+        found = read_enhancement(name)
+        np.testing.assert_array_equal(found.expression(), own.expression())
+        assert found.provenance["model"] == own.provenance["model"]
+        assert found.targets.ids.tolist() == own.targets.ids.tolist()
 
 
 def test_copies_name_the_targets_file_and_how_the_slide_was_opened(slide, tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def test_logs_are_refused(tmp_path):
     ("change", "words"),
     [
         (lambda t: t.drop(columns="x_centroid"), "no columns of coordinates"),
-        (lambda t: t.assign(x_centroid=np.nan), "have no coordinates"),
+        (lambda t: t.assign(x_centroid=np.nan), "'x_centroid'.* holds nothing in line 2, .*more"),
         (lambda t: t.drop(columns=t.filter(regex="^G").columns), "no columns of counts"),
         (lambda t: t.iloc[:0], "holds no cell"),
         (lambda t: t.assign(G1=-1), "negative"),
@@ -83,6 +83,66 @@ def test_logs_are_refused(tmp_path):
 def test_what_cannot_be_read_is_a_sentence(tmp_path, change, words):
     with pytest.raises(InputError, match=words):
         cells_of(change(cell_table(60)), tmp_path)
+
+
+def one_cell(table: pd.DataFrame, column: str, row: int, value: object) -> pd.DataFrame:
+    table[column] = table[column].astype(object)
+    table.loc[row, column] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("n.d.", "'n.d.' in line 9, which is not a count. Repair it"),
+        (np.nan, "nothing in line 9"),
+        (-3, "-3 in line 9, which is not a count: it is negative"),
+        (2.5, "2.5 in line 9, which is not a whole number"),
+        ("inf", "inf in line 9"),
+    ],
+)
+def test_a_bad_value_of_a_gene_is_named_with_its_column_and_line(tmp_path, value, said):
+    with pytest.raises(InputError) as refused:
+        cells_of(one_cell(cell_table(60), "G3", 7, value), tmp_path)
+    assert "Column 'G3' of 'cells.csv.gz'" in str(refused.value)
+    assert said in str(refused.value)
+    assert "--not-genes" in str(refused.value)
+
+
+def test_a_bad_coordinate_is_named_and_words_beside_the_genes_are_kept(tmp_path):
+    with pytest.raises(InputError, match=r"'y_centroid'.*'12,5' in line 9.*not a coordinate"):
+        cells_of(one_cell(cell_table(60), "y_centroid", 7, "12,5"), tmp_path)
+    notes = cells_of(cell_table(60), tmp_path).annotations
+    assert set(notes["celltype"]) == {"neuron", "glia"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("G4", "G1", "two columns named 'G1', the 7. and the 10. of 11"),
+        ("G4", "", "Column 10 of 'twice.csv' has no name"),
+    ],
+)
+def test_two_columns_of_one_name_and_one_of_none_are_refused(tmp_path, before, after, said):
+    text = cell_table(60).to_csv(index=False)
+    (tmp_path / "twice.csv").write_text(text.replace(before, after, 1))
+    with pytest.raises(InputError, match=said):
+        read_cells(tmp_path / "twice.csv")
+
+
+def test_two_pairs_of_coordinates_are_a_question_unless_one_says_its_unit(tmp_path):
+    table = cell_table(60)
+    both = table.assign(x=table["x_centroid"] * 4, y=table["y_centroid"] * 4)
+    with pytest.raises(InputError, match=r"x_centroid and y_centroid; x and y.*--x"):
+        cells_of(both, tmp_path)
+    chosen = read_cells(tmp_path / "cells.csv.gz", CellColumns("x_centroid", "y_centroid"))
+    assert chosen.genes.ids.tolist() == [f"G{i}" for i in range(6)]
+    np.testing.assert_allclose(chosen.coordinates, table[["x_centroid", "y_centroid"]])
+    told = cells_of(both.rename(columns={"x_centroid": "x_um", "y_centroid": "y_um"}), tmp_path)
+    np.testing.assert_allclose(told.coordinates, chosen.coordinates)
+    assert "x" in told.annotations
+    with pytest.raises(InputError, match="Name both x and y"):
+        read_cells(tmp_path / "cells.csv.gz", CellColumns("x", None))
 
 
 def test_a_wrong_column_and_a_missing_file_are_named(tmp_path):

@@ -1,4 +1,4 @@
-"""The same verbs without a window: info, methods, enhance, evaluate, pool, view, demo."""
+"""The same verbs without a window: info, enhance, denoise, impute, predict, evaluate, and more."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options.verb(options)
         except (Cancelled, KeyboardInterrupt):
-            _say("Stopped. Nothing half-written was left behind.")
+            _say(stopping.said)
             return stopping.code
         except BrokenPipeError:
             # The reader of our output, `head` for instance, has seen enough.

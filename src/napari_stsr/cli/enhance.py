@@ -1,10 +1,11 @@
-"""``napari-stsr enhance``: learn from a slide, predict, write the result."""
+"""``napari-stsr enhance``, ``denoise``, ``impute``: learn from a slide, predict, write."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 from napari_stsr.cli.info import opened, warn
@@ -13,14 +14,21 @@ from napari_stsr.cli.progress import shown
 from napari_stsr.errors import InputError
 from napari_stsr.results import Enhancement
 from napari_stsr.results.writers import check_export, export, format_of
-from napari_stsr.session import Plan, united
-from napari_stsr.slides import Slide, read_regions, read_targets
-from napari_stsr.training import Run
+from napari_stsr.session import Plan, save_model, united
+from napari_stsr.session.models import fit_words
+from napari_stsr.slides import Region, Slide, Targets, read_regions, read_targets
+from napari_stsr.training import Progress, Run
+
+_HELD = {
+    "denoise": "denoised (predicted) expression",
+    "impute": "counts as measured, and predicted where zero was measured,",
+}
 
 
 def run(options: argparse.Namespace) -> None:
     """Enhance a slide as the options say."""
     format_of(options.output)
+    check_model(options)
     chosen = run_of(options)
     slide = opened(options)
     plan = plan_of(options, slide)
@@ -30,23 +38,58 @@ def run(options: argparse.Namespace) -> None:
     columns = plan.columns(slide)
     genes = len(slide.genes) if columns is None else len(columns)
     check_export(options.output, len(targets), genes)
-    read = (options.path, options.image, options.at, options.region, options.genes)
-    check_output(options.output, read)
+    check_output(options.output, inputs_of(options))
     estimate = plan.estimate(slide)
     print(f"{len(targets):,} targets × {genes:,} genes: {estimate}", file=sys.stderr)
     with options.stopping.gently(chosen.cancel):
-        result = shown(plan.enhancing(slide, chosen))
+        result = shown(_working(plan, slide, chosen, options.save_model))
     export(result, options.output, slide=slide)
     print(told(result, options.output))
+
+
+def _working(
+    plan: Plan, slide: Slide, run: Run, model_path: str | None
+) -> Generator[Progress, None, Enhancement]:
+    """Fit, keep the model before anything else can fail, and predict."""
+    model = yield from plan.fitting(slide, run)
+    if model_path is not None:
+        save_model(model, model_path)
+        print(f"Wrote {model_path}: model of {fit_words(model.fit)}", file=sys.stderr)
+    return (yield from plan.predicting(slide, model, run))
+
+
+def check_model(options: argparse.Namespace) -> None:
+    """Refuse before the fit a place where its model could not be kept.
+
+    Raises
+    ------
+    InputError
+        When a folder is in the way, or what is read or written as well.
+    """
+    if options.save_model is None:
+        return
+    place = Path(options.save_model)
+    if place.is_dir():
+        raise InputError(f"{str(place)!r} is a folder.", "Name a file for the model.")
+    if place.resolve() == Path(options.output).resolve():
+        raise InputError(
+            f"--save-model and --output are both {options.output!r}.", "Name two files."
+        )
+    check_output(place, inputs_of(options))
+
+
+def inputs_of(options: argparse.Namespace) -> tuple[str | None, ...]:
+    """Files and folders that an argument line reads."""
+    return (options.path, options.image, options.at, options.region, options.genes)
 
 
 def told(result: Enhancement, output: str | Path) -> str:
     """Return a line about a result that was written."""
     far = int((~result.supported).sum())
     flagged = f"; {far:,} of them farther than a pitch from any measurement" if far else ""
+    what = _HELD.get(result.provenance["task"], "predicted expression")
     return (
-        f"Wrote {output}: predicted expression of {len(result.genes):,} genes at "
-        f"{len(result):,} targets{flagged}"
+        f"Wrote {output}: {what} of {len(result.genes):,} genes at {len(result):,} targets{flagged}"
     )
 
 
@@ -58,11 +101,7 @@ def plan_of(options: argparse.Namespace, slide: Slide) -> Plan:
     InputError
         When a file it names cannot be used, or a parameter has no value.
     """
-    region = at = None
-    if options.region is not None:
-        region = united(read_regions(options.region, slide.scale.um_per_px))
-    if options.at is not None:
-        at = read_targets(options.at, slide.scale.um_per_px, slide.diameter_um)
+    at, region = places_of(options, slide)
     return Plan(
         options.method,
         options.preset,
@@ -73,7 +112,24 @@ def plan_of(options: argparse.Namespace, slide: Slide) -> Plan:
         at,
         region,
         options.halo,
+        options.task,
     )
+
+
+def places_of(options: argparse.Namespace, slide: Slide) -> tuple[Targets | None, Region | None]:
+    """Targets and region that files name, placed on a slide.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be used.
+    """
+    region = at = None
+    if options.region is not None:
+        region = united(read_regions(options.region, slide.scale.um_per_px))
+    if options.at is not None:
+        at = read_targets(options.at, slide.scale.um_per_px, slide.diameter_um)
+    return at, region
 
 
 def run_of(options: argparse.Namespace) -> Run:

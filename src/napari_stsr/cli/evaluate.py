@@ -46,8 +46,11 @@ def run(options: argparse.Namespace) -> None:
     try:
         with options.stopping.gently(token):
             found = shown(work)
-    except (Cancelled, KeyboardInterrupt):
-        print("What is finished is kept: the same command goes on from it.", file=sys.stderr)
+    except Cancelled as stopped:
+        options.stopping.said = f"{stopped.what} Run the same command to go on."
+        raise
+    except KeyboardInterrupt:
+        options.stopping.said = "Stopped; what is finished is kept. Run the same command to go on."
         raise
     write_report(found, options.output, options.json)
     if not kept:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from napari_stsr import __version__
-from napari_stsr.cli import demo, enhance, evaluate, info, methods, pool, view
+from napari_stsr.cli import demo, enhance, evaluate, info, methods, pool, predict, view
+from napari_stsr.session.tasks import TASKS, Task
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,9 +33,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     opening = _Parser(add_help=False)
     opening.add_argument("path", metavar="PATH", help="slide: a folder or an h5ad file")
-    opening.add_argument("--image", metavar="FILE", help="histology, full resolution")
-    opening.add_argument("--bin-um", type=float, metavar="S", help="bin size of a Visium HD slide")
-    opening.add_argument("--um-per-px", type=float, metavar="S", help="size of a full-res pixel")
+    _add_opening(opening)
 
     top = _Parser(
         prog="napari-stsr", description="Spatial super-resolution of Visium and Visium HD slides."
@@ -50,14 +49,25 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="for programs, with all parameters")
     one.set_defaults(verb=methods.run)
 
-    one = verbs.add_parser(
-        "enhance",
-        parents=[opening, common],
-        help="learn from a slide and predict between its locations",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    learning: tuple[tuple[Task, str], ...] = (
+        ("enhance", "learn from a slide and predict between its locations"),
+        ("denoise", "learn from a slide and predict at its own locations"),
+        ("impute", "keep what was measured, and predict where zero was measured"),
     )
-    one.more = methods.described
-    _add_enhance(one)
+    for task, words in learning:
+        one = verbs.add_parser(
+            task,
+            parents=[opening, common],
+            help=words,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.more = methods.described
+        _add_enhance(one, task)
+
+    one = verbs.add_parser(
+        "predict", parents=[common], help="predict by a saved model, without training"
+    )
+    _add_predict(one)
 
     one = verbs.add_parser(
         "evaluate",
@@ -86,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_enhance(one: argparse.ArgumentParser) -> None:
+def _add_enhance(one: argparse.ArgumentParser, task: Task) -> None:
     how = one.add_argument_group("how")
     how.add_argument("--method", default="square", metavar="M", help="default: %(default)s")
     how.add_argument("--preset", default="auto", metavar="P", help="fast, paper or auto (default)")
@@ -99,18 +109,53 @@ def _add_enhance(one: argparse.ArgumentParser) -> None:
     how.add_argument("--precision", default="auto", choices=("auto", "32", "bf16", "16"))
     how.add_argument("--resume", metavar="DIR", help="keep checkpoints here and go on from them")
     where = one.add_argument_group("where")
-    places = where.add_mutually_exclusive_group()
-    places.add_argument("--subspots", type=int, metavar="K", help="split every location into K")
-    places.add_argument("--grid-um", type=float, metavar="S", help="square grid of this step")
-    places.add_argument("--at", metavar="TARGETS.csv", help="target_id,x,y[,diameter] (px)")
+    if task == "enhance":
+        _add_places(where)
     where.add_argument("--region", metavar="ROI.geojson", help="only inside these polygons")
     where.add_argument(
         "--halo", type=float, default=2.0, metavar="PITCHES", help="learn from this far around"
     )
+    one.add_argument("--save-model", metavar="FILE.stsr", help="keep the fit, for predict")
+    _add_output(one)
+    one.set_defaults(verb=enhance.run, task=task)
+    if task != "enhance":
+        one.set_defaults(subspots=None, grid_um=None, at=None)
+
+
+def _add_places(where: argparse._ArgumentGroup) -> None:
+    places = where.add_mutually_exclusive_group()
+    places.add_argument("--subspots", type=int, metavar="K", help="split every location into K")
+    places.add_argument("--grid-um", type=float, metavar="S", help="square grid of this step")
+    places.add_argument("--at", metavar="TARGETS.csv", help="target_id,x,y[,diameter] (px)")
+
+
+def _add_output(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--output", required=True, metavar="OUT", help="OUT.h5ad, .zarr, .csv or .ome.tif"
     )
-    one.set_defaults(verb=enhance.run)
+
+
+def _add_predict(one: argparse.ArgumentParser) -> None:
+    one.add_argument("model", metavar="MODEL", help="written by --save-model or in the window")
+    slide = one.add_argument_group("the slide it learned from, opened again")
+    slide.add_argument("--slide", dest="path", metavar="PATH", help="a folder or an h5ad file")
+    _add_opening(slide)
+    what = one.add_argument_group("what and where")
+    what.add_argument(
+        "--task", default="enhance", choices=tuple(TASKS), help="default: %(default)s"
+    )
+    _add_places(what)
+    what.add_argument("--region", metavar="ROI.geojson", help="only inside these polygons")
+    what.add_argument("--genes", metavar="FILE|A,B,C", help="ids or symbols to predict (all)")
+    what.add_argument("--seed", type=int, metavar="N", help="that of the fit by default")
+    _add_output(one)
+    one.set_defaults(verb=predict.run)
+
+
+def _add_opening(one: argparse._ActionsContainer) -> None:
+    one.add_argument("--image", metavar="FILE", help="histology, full resolution")
+    one.add_argument("--bin-um", type=float, metavar="S", help="bin size of a Visium HD slide")
+    one.add_argument("--um-per-px", type=float, metavar="S", help="size of a full-res pixel")
 
 
 def _add_evaluate(one: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ _RECORD = "provenance.json"
 
 def run(options: argparse.Namespace) -> None:
     """Pool the cells as the options say."""
-    from napari_stsr.slides.readers.cells import CellColumns, read_cells
+    from napari_stsr.slides.readers import CellColumns, read_cells
 
     folder = Path(options.output)
     _check_free(folder)

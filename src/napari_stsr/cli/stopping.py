@@ -21,10 +21,13 @@ class Stopping:
     ----------
     code : int
         Exit code of a stopped command: 130 after Ctrl-C, 143 after SIGTERM.
+    said : str
+        What is told then.
     """
 
     def __init__(self) -> None:
         self.code = 128 + signal.SIGINT
+        self.said = "Stopped. Nothing half-written was left behind."
         self._token: CancelToken | None = None
         self._before: dict[signal.Signals, Any] = {}
 

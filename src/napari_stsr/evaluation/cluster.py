@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import queue
+import signal
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from napari_stsr.evaluation.plan import EvaluationPlan, Unit
 from napari_stsr.training.progress import CancelToken, Progress, outcome
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
     from napari_stsr.evaluation.running import Tally
 
@@ -138,10 +140,9 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     quiet = {"distributed.nanny.pre-spawn-environ": _ONE_THREAD}
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            n_workers=jobs,
+    with dask.config.set(quiet), _untouched_by_ctrl_c():
+        cluster = LocalCluster(
+            n_workers=0,
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
@@ -149,10 +150,55 @@ def _client(jobs: int, scheduler: str | None) -> Iterator[Client]:
             # Any free port, so that nothing clashes with another cluster.
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        )
+    with contextlib.ExitStack() as at_end:
+        before = logging.root.manager.disable
+        at_end.callback(logging.disable, before)
+        at_end.enter_context(cluster)
+        client = at_end.enter_context(Client(cluster))
+        # Does not wait for them, so that a stop needs not either.
+        cluster.scale(jobs)
+        try:
+            yield client
+        except BaseException:
+            # Connections that break off now are no news.
+            logging.disable(logging.CRITICAL)
+            _stop_workers(cluster)
+            raise
+
+
+@contextlib.contextmanager
+def _untouched_by_ctrl_c() -> Iterator[None]:
+    """Keep SIGINT from the threads started within and from their processes.
+
+    A terminal sends it to all processes; only the first of them is to answer, and stops the rest.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # Its start would take the mask off again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stop_workers(cluster: LocalCluster) -> None:
+    """End the workers at once, in the middle of a fit as they are: nothing of it is to be kept."""
+    # Those that are still starting are not among `workers`.
+    nannies = {*cluster.workers.values(), *getattr(cluster, "_created", ())}
+    processes = [nanny.process and nanny.process.process for nanny in nannies]
+    pids = {process.pid for process in processes if process is not None}
+    for nanny in nannies:
+        # It would start a worker that dies again.
+        nanny.close_gracefully()
+    for child in multiprocessing.active_children():
+        if child.pid in pids:
+            child.kill()
 
 
 def _connected(address: str) -> Client:

@@ -70,7 +70,7 @@ class Comparison:
         if self.verdict == "alike":
             return (
                 f"{me} and {other} cannot be told apart: median r {mine} and {theirs}{of}, a "
-                f"difference within the noise; {me} is ahead {won}."
+                f"difference within the noise; {inside(me)} is ahead {won}."
             )
         against = f"median r {mine} against {theirs}{of}"
         if self.verdict == "better":
@@ -81,8 +81,8 @@ class Comparison:
     def in_counts(self) -> str:
         """Say the same of raw counts, which can rank methods differently."""
         said = {
-            "better": f"{self.method.title} is better",
-            "worse": f"{self.method.title} is worse",
+            "better": f"{inside(self.method.title)} is better",
+            "worse": f"{inside(self.method.title)} is worse",
             "alike": "the difference is within the noise",
         }[self.verdict_raw]
         mine, theirs = told_apart(self.method.r_raw, self.other.r_raw)
@@ -203,7 +203,12 @@ def told_apart(one: float, two: float) -> tuple[str, str]:
     return short if short[0] != short[1] else (f"{one:.3f}", f"{two:.3f}")
 
 
+def inside(title: str) -> str:
+    """Return a method's title as it stands inside a sentence: Square stays a name."""
+    return f"our {title[4:]}" if title.startswith("Our ") else title
+
+
 def lowered(title: str) -> str:
-    """Return a title as it stands inside a sentence; names such as BayesSpace stay."""
+    """Return a baseline's title as it stands inside a sentence."""
     ordinary = title[1:2].islower() and title[1:] == title[1:].lower()
-    return title[:1].lower() + title[1:] if ordinary else title
+    return title[:1].lower() + title[1:] if ordinary else inside(title)

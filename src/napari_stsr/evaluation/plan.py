@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
+from napari_stsr.evaluation.advice import check_protocol
 from napari_stsr.evaluation.protocols import protocol
 from napari_stsr.methods import Estimate, Method, Params, get_method, method_names
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Slide
 
+# Smallest and largest of the numbers.
+_WITHIN = {
+    "folds": (1, 1000),
+    "variable": (2, 10**9),
+    "scored": (1, 10**9),
+    "seed": (0, 2**63 - 1),
+    "draws": (10, 1_000_000),
+}
+_PRECISIONS = ("auto", "32", "bf16", "16")
 _GROUPS = {"methods": "method", "baselines": "baseline", "peers": "peer"}
 
 
@@ -128,18 +138,20 @@ class EvaluationPlan:
 
     def __post_init__(self) -> None:
         for name in ("protocols", "contenders", "genes"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, (getattr(self, name),))
+            object.__setattr__(self, name, _several(name, getattr(self, name)))
         if not self.protocols:
             raise InputError("No protocol was named.", "Name at least one, such as hidden-spots.")
         for name in self.protocols:
             protocol(name)
-        least = {"folds": 1, "variable": 2, "scored": 1, "seed": 0, "draws": 10}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise InputError(
-                    f"{name} = {getattr(self, name)} cannot be.", f"Choose {low} or more."
-                )
+        for name, (low, high) in _WITHIN.items():
+            object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
+        if not isinstance(self.device, str) or not self.device:
+            raise InputError(f"device = {self.device!r} cannot be.", "Name one, such as cpu.")
+        if self.precision not in _PRECISIONS:
+            raise InputError(
+                f"precision = {self.precision!r} cannot be.",
+                f"Choose {', '.join(_PRECISIONS)}.",
+            )
         for name in ("protocols", "genes"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         object.__setattr__(self, "contenders", contenders(self.contenders))
@@ -193,7 +205,7 @@ class EvaluationPlan:
         """
         restricted = self.restricted(slide)
         for name in self.protocols:
-            protocol(name).check(restricted, self.folds)
+            check_protocol(name, restricted, self.folds)
         return restricted
 
     def units(self, restricted: Slide) -> list[Unit]:
@@ -226,6 +238,28 @@ class EvaluationPlan:
             "genes": list(self.genes),
             **{name: getattr(self, name) for name in names},
         }
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    """Return a whole number within its bounds; True and "3" are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InputError(f"{name} = {value!r} is no whole number.", f"Choose one such as {low}.")
+    if not low <= value <= high:
+        most = f", {high:,} at most" if value > high else " or more"
+        raise InputError(f"{name} = {value} cannot be.", f"Choose {low}{most}.")
+    return int(value)
+
+
+def _several(name: str, given: object) -> tuple[Any, ...]:
+    """Return a tuple of names, of one or of several."""
+    kinds = (str, Contender) if name == "contenders" else (str,)
+    if isinstance(given, kinds):
+        return (given,)
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    wrong = [one for one in found if not isinstance(one, kinds)]
+    if wrong:
+        raise InputError(f"{name} holds {wrong[0]!r}, which is no name.", "Give a list of names.")
+    return found
 
 
 def contenders(named: Sequence[Contender | str], preset: str = "auto") -> tuple[Contender, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from napari_stsr.errors import Cancelled
 from napari_stsr.evaluation.bench import Bench
 from napari_stsr.evaluation.evaluated import Evaluation
 from napari_stsr.evaluation.fingerprint import slide_fingerprint, unit_fingerprint
@@ -66,15 +67,18 @@ def evaluating(
     tally = Tally(plan, plan.units(restricted), of_slide, store)
     if store is not None:
         store.describe({"slide": slide.name, "fingerprint": of_slide, "plan": plan.described()})
-    if not tally.waiting:
-        pass
-    elif jobs > 1 or scheduler is not None:
-        from napari_stsr.evaluation.cluster import Work, spreading
+    try:
+        if not tally.waiting:
+            pass
+        elif jobs > 1 or scheduler is not None:
+            from napari_stsr.evaluation.cluster import Work, spreading
 
-        work = Work(plan, reopening(slide, opening), of_slide)
-        yield from spreading(work, tally, token, jobs, scheduler)
-    else:
-        yield from _one_by_one(Bench(plan, restricted), tally, token)
+            work = Work(plan, reopening(slide, opening), of_slide)
+            yield from spreading(work, tally, token, jobs, scheduler)
+        else:
+            yield from _one_by_one(Bench(plan, restricted), tally, token)
+    except Cancelled:
+        raise tally.cancelled() from None
     yield Progress("done", 1, 1, 1.0)
     return Evaluation.of(plan, slide, restricted, tally.outcomes(), opening)
 
@@ -131,6 +135,14 @@ class Tally:
         if self._store is not None:
             self._store.keep(self.units[number], self._prints[number], found)
         self._found[number] = found
+
+    def cancelled(self) -> Cancelled:
+        """Say how much of a stopped run is kept."""
+        if self._store is None:
+            return Cancelled("Stopped; nothing is kept.", "Name a folder to keep what is finished.")
+        kept = sum(found.state != "failed" for found in self.outcomes())
+        said = f"Stopped; {kept} of {len(self.units)} pieces are kept."
+        return Cancelled(said, "Run the same again to go on.")
 
     def outcomes(self) -> list[Outcome]:
         """What became of the finished units, in order."""

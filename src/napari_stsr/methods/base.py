@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.parameters import Params
-from napari_stsr.results import Enhancement
+from napari_stsr.results import Enhancement, Expression
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.training.progress import Progress, Run
 
@@ -46,6 +46,30 @@ class Fitted(ABC):
         """Predict with reports on the way; a method that takes long here reports its steps."""
         yield Progress("predicting", 0, 1, 1.0)
         return self.predict(targets, run)
+
+    @abstractmethod
+    def at(self, places: NDArray[np.float64], run: Run | None = None) -> Expression:
+        """Expected counts of a whole location centred at each place: the field itself.
+
+        They do not depend on how densely places are asked for, and are not conserved.
+
+        Parameters
+        ----------
+        places : (m, 2) float array
+            Centres (x, y) in µm; anywhere, also inside measured locations.
+        run : Run, optional
+            Its `cancel` is checked on the way.
+
+        Returns
+        -------
+        Expression
+            (m, g), lazy in genes.
+
+        Raises
+        ------
+        InputError
+            When places are no finite (x, y) pairs.
+        """
 
     @abstractmethod
     def save(self, path: Path) -> None:

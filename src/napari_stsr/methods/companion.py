@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,6 @@ from napari_stsr.methods.baselines.factor_kernel import (
     FactorKernelFitted,
 )
 from napari_stsr.results.expression import (
-    DecodedExpression,
     Expression,
     Floats32,
     ScaledExpression,
@@ -38,6 +38,17 @@ from napari_stsr.training import Progress, Run
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _VOTES_FOR_HALF = 30
+_TINY = 1e-9
+
+
+class Composed(Expression, Protocol):
+    """Expected counts that are a composition times a depth: a dataclass whose depth is a field."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def depth(self) -> Floats32:
+        """Expected total of every target, (m,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +70,13 @@ class Companion:
     depth_share: float = 0.5
 
     def mixed(
-        self, own: DecodedExpression, field: FactorExpression, area: Floats | float = 1.0
+        self, own: Composed, field: FactorExpression, area: Floats | float = 1.0
     ) -> MixedExpression:
         """Mix both answers at the same places.
 
         Parameters
         ----------
-        own : DecodedExpression
+        own : Composed
         field : FactorExpression
             Of whole locations.
         area : (m,) float array or float
@@ -96,6 +107,23 @@ class MixedExpression:
         mixed += (1 - self.share) * self.second.columns(genes)
         return np.asarray(mixed, dtype=np.float32)
 
+    def disagreement(self, genes: Ints) -> tuple[Floats32, Floats32, Floats32]:
+        """Expected counts p, and how far the two answers s and f differ, all (m, len(genes)).
+
+        Returns
+        -------
+        expected, relative, weight
+            p, ``w (1 − w) (s − f)² / p²``, and ``(w s / p)²``: what a relative variance of the
+            first answer counts for in that of the mean.
+        """
+        share, floor = np.float32(self.share), np.float32(_TINY)
+        own, other = self.first.columns(genes), self.second.columns(genes)
+        expected = share * own + (1 - share) * other
+        per = 1 / np.maximum(expected, floor)
+        relative = share * (1 - share) * ((own - other) * per) ** 2
+        weight = (share * own * per) ** 2
+        return np.asarray(expected), np.asarray(relative), np.asarray(weight)
+
     def take(self, targets: Ints | NDArray[np.bool_]) -> MixedExpression:
         """Return some targets."""
         return MixedExpression(self.first.take(targets), self.second.take(targets), self.share)
@@ -113,7 +141,7 @@ def fit_kernel(
 
 def fit_companion(
     kernel: FactorKernelFitted,
-    own: DecodedExpression,
+    own: Composed,
     counts: sparse.csr_matrix,
     held: Ints,
     in_depth: NDArray[np.bool_],
@@ -125,7 +153,7 @@ def fit_companion(
     Parameters
     ----------
     kernel : FactorKernelFitted
-    own : DecodedExpression
+    own : Composed
         The networks' answer at the held-out locations, each told by all others.
     counts : CSR matrix (r, g)
         Their counts of the genes predicted.
@@ -193,3 +221,11 @@ def best_share(
 def _drawn_to_half(loss: Callable[[float], float], voters: int, votes: int) -> float:
     found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
     return float((voters * found.x + votes * 0.5) / (voters + votes))
+
+
+def told_apart(expected: Expression, genes: Ints) -> tuple[Floats32, Floats32, Floats32]:
+    """`MixedExpression.disagreement`, also of an answer that stands alone."""
+    if isinstance(expected, MixedExpression):
+        return expected.disagreement(genes)
+    values = expected.columns(genes)
+    return values, np.zeros_like(values), np.ones_like(values)

@@ -12,14 +12,21 @@ c from their coverage: it is set so that a 90 % interval holds 90 % of the left-
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import cKDTree
 from scipy.special import gammaln
+
+from napari_stsr.slides import Counts
+from napari_stsr.training.progress import Progress, Run
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Told = Callable[[Ints], tuple[Floats32, Floats32]]
 
 RELATIVE_VARIANCES = np.geomspace(1e-3, 10.0, 17)
 _ROUNDS = 60
@@ -27,6 +34,9 @@ _VOTES_FOR_ONE = 100
 # Of rare genes randomised intervals hold nearly the same share whatever the factor.
 _TELLING = 0.03
 _LEAST, _MOST = 0.25, 4.0
+_BLOCK_GENES = 512
+_TELLING_GENES = 100
+_FEWEST_COUNTS = 10
 
 
 def dispersion_likelihood(
@@ -151,3 +161,61 @@ def conformal_factor(
         low, high = (middle, high) if share(float(np.exp(middle))) < level else (low, middle)
     n = len(counts) if units is None else units
     return float(np.exp((low + high) / 2 * n / (n + votes)))
+
+
+def left_out_variances(
+    truth: sparse.csr_matrix, told: Told, run: Run
+) -> Generator[Progress, None, Floats]:
+    """Relative variance of every gene beyond counting noise and what is named, (g,).
+
+    Parameters
+    ----------
+    truth : CSR matrix (r, g)
+        Counts of left-out locations.
+    told : callable
+        Gives expected counts and the relative variance named of some genes.
+    run : Run
+    """
+    totals = Counts(truth).gene_totals
+    common = np.flatnonzero(totals >= _FEWEST_COUNTS)
+    # Of genes with next to no counts all values are as likely: they take what is usual.
+    likelihood = np.zeros((len(RELATIVE_VARIANCES), truth.shape[1]))
+    for start in range(0, len(common), _BLOCK_GENES):
+        run.cancel.check()
+        yield Progress("measuring uncertainty", start, len(common), 0.99)
+        block = common[start : start + _BLOCK_GENES]
+        likelihood[:, block] = dispersion_likelihood(truth[:, block], *told(block))
+    return relative_variances(likelihood)
+
+
+def around_mean(truth: sparse.csr_matrix) -> Told:
+    """What is told of genes of which only the mean is known."""
+    mean = (Counts(truth).gene_totals / max(1, truth.shape[0])).astype(np.float32)
+
+    def told(genes: Ints) -> tuple[Floats32, Floats32]:
+        even = np.tile(mean[genes], (truth.shape[0], 1))
+        return even, np.zeros_like(even)
+
+    return told
+
+
+def left_out_factor(
+    truth: sparse.csr_matrix, told: Told, relative: Floats, run: Run, units: int | None = None
+) -> float:
+    """`conformal_factor` from the genes that tell most; see `left_out_variances`."""
+    counts = Counts(truth)
+    genes = np.sort(np.argsort(-counts.gene_totals, kind="stable")[:_TELLING_GENES])
+    expected, named = told(genes)
+    deviation = expected * np.sqrt(named + relative[genes].astype(np.float32))
+    return conformal_factor(counts.dense(genes), expected, deviation, run.seed, units)
+
+
+def faded(known: Floats, places: Floats, pitch_um: float, reach_um: float) -> Floats32:
+    """How much of what measurements tell has faded at places (x, y) in µm: 0 … 1, (m,).
+
+    It fades beyond one pitch from the nearest of the known places, as the weights of a normal
+    kernel of width `reach_um` do.
+    """
+    away, _ = cKDTree(known).query(places)
+    beyond = np.maximum(away - 1.01 * pitch_um, 0) / reach_um
+    return np.asarray(1 - np.exp(-0.5 * beyond**2), dtype=np.float32)

@@ -6,11 +6,13 @@ from napari_stsr.results.expression import (
     ConservedExpression,
     DecodedExpression,
     Expression,
+    GenesExpression,
     LoggedExpression,
     ScaledExpression,
     SelectedExpression,
     StoredExpression,
 )
+from napari_stsr.results.imputed import ImputedExpression
 
 __all__ = [
     "Attention",
@@ -18,6 +20,8 @@ __all__ = [
     "DecodedExpression",
     "Enhancement",
     "Expression",
+    "GenesExpression",
+    "ImputedExpression",
     "LoggedExpression",
     "ScaledExpression",
     "SelectedExpression",

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
 from napari_stsr.results.attention import Attention
-from napari_stsr.results.expression import Expression
+from napari_stsr.results.expression import Expression, GenesExpression
 from napari_stsr.slides import Genes, PixelScale, Targets
 
 
 @dataclass(frozen=True, eq=False)
 class Enhancement:
-    """Predicted expression. Never measured: every name and file says so.
+    """Predicted expression. Every name and file says so, and where measured counts were kept.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Enhancement:
     embedding : (m, d) float array, optional
     denoised : Expression, optional
         The method's own expected counts, where `expression_source` was made to add up to what was
-        measured.
+        measured, or keeps what was measured.
     uncertainty : Expression, optional
         Standard deviation of the expected counts, that is of `denoised` where there is one.
     provenance : dict
@@ -77,6 +77,11 @@ class Enhancement:
         return len(self.targets)
 
     @property
+    def kind(self) -> str:
+        """``"predicted"``, or ``"measured and predicted"`` where both stand in its expression."""
+        return str(self.provenance.get("kind", "predicted"))
+
+    @property
     def coordinates_px(self) -> NDArray[np.float64]:
         """Target centres (x, y) in full-resolution pixels."""
         return self.targets.coordinates / self.scale.um_per_px
@@ -106,6 +111,20 @@ class Enhancement:
         for start in range(0, len(self.genes), width):
             columns = np.arange(start, min(start + width, len(self.genes)))
             yield columns, self.expression_source.columns(columns)
+
+    def with_genes(self, columns: NDArray[np.int64]) -> Enhancement:
+        """Return only some genes, in the order given."""
+
+        def chosen(source: Expression | None) -> Expression | None:
+            return None if source is None else GenesExpression(source, columns)
+
+        return replace(
+            self,
+            genes=self.genes.take(columns),
+            expression_source=GenesExpression(self.expression_source, columns),
+            denoised=chosen(self.denoised),
+            uncertainty=chosen(self.uncertainty),
+        )
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Enhancement:
         """Return some of the targets."""

@@ -180,6 +180,34 @@ class SelectedExpression:
 
 
 @dataclass(frozen=True, eq=False)
+class GenesExpression:
+    """Some genes of another expression, in any order.
+
+    Parameters
+    ----------
+    whole : Expression
+    genes : (g,) int array
+        Columns of `whole`.
+    """
+
+    whole: Expression
+    genes: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return self.whole.shape[0], len(self.genes)
+
+    def columns(self, genes: NDArray[np.int64]) -> Floats32:
+        """Values of the given gene columns."""
+        return self.whole.columns(self.genes[genes])
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> GenesExpression:
+        """Return some targets."""
+        return GenesExpression(self.whole.take(targets), self.genes)
+
+
+@dataclass(frozen=True, eq=False)
 class ScaledExpression:
     """Another expression times a factor per target, for instance the share of an area.
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from napari_stsr.errors import Cancelled, StsrError
+from napari_stsr.methods import Fitted
 from napari_stsr.results import Enhancement
+from napari_stsr.session.models import Model
 from napari_stsr.session.plan import Plan
+from napari_stsr.session.tasks import TASKS
 from napari_stsr.slides import Slide
 from napari_stsr.training import CancelToken, Progress, Run
 
@@ -178,23 +181,48 @@ class EnhanceJob(Job[Enhancement]):
     run : Run
     changed : callable, optional
         As in `Job`.
+    model : Model, optional
+        Predict by this model instead of fitting one.
+
+    Attributes
+    ----------
+    model : Model or None
+        What predicted the result, once there is one: the fit, and the slide it learned from.
     """
 
     def __init__(
-        self, slide: Slide, plan: Plan, run: Run, changed: Callable[[Any], None] | None = None
+        self,
+        slide: Slide,
+        plan: Plan,
+        run: Run,
+        changed: Callable[[Any], None] | None = None,
+        model: Model | None = None,
     ) -> None:
         super().__init__(slide, run.cancel, changed)
         self.plan, self.run = plan, run
+        self.model: Model | None = None
+        self._given = model
+
+    @property
+    def fitted(self) -> Fitted | None:
+        """What the method learned, once there is a result."""
+        return None if self.model is None else self.model.fitted
 
     @property
     def label(self) -> str:
-        """Method, preset and place."""
-        where = self.plan.region.name if self.plan.region is not None else "whole tissue"
-        return f"{self.plan.method}, {self.plan.preset} · {where}"
+        """Task, where it is not the usual one, method, preset and place."""
+        plan = self.plan
+        task = "" if plan.task == "enhance" else f"{TASKS[plan.task].title}: "
+        how = "fitted before" if self._given is not None else plan.preset
+        where = plan.region.name if plan.region is not None else "whole tissue"
+        return f"{task}{plan.method}, {how} · {where}"
 
     def working(self) -> Generator[Progress, None, Enhancement]:
-        """Enhance the slide."""
-        return self.plan.enhancing(self.slide, self.run)
+        """Fit, unless a model was given, and predict."""
+        model = self._given or (yield from self.plan.fitting(self.slide, self.run))
+        result = yield from self.plan.predicting(self.slide, model, self.run)
+        self.model = model
+        return result
 
 
 class EvaluateJob(Job["Evaluation"]):

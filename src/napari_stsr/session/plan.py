@@ -15,11 +15,12 @@ from shapely.geometry import MultiPolygon
 from napari_stsr.errors import InputError
 from napari_stsr.methods import Estimate, Params, get_method
 from napari_stsr.results import Enhancement
-from napari_stsr.session.provenance import provenance
+from napari_stsr.session.models import Model, without_counts
+from napari_stsr.session.provenance import fit_record, provenance
 from napari_stsr.session.recipe import command_recipe, python_recipe
+from napari_stsr.session.tasks import TASKS, Task, check_task, finished
 from napari_stsr.slides import Region, Slide, Targets
 from napari_stsr.training import Progress, Run
-from napari_stsr.training.progress import outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class Plan:
         Enhance only here: the method learns from the region and its halo.
     halo_pitches : float
         Width of the halo.
+    task : {"enhance", "denoise", "impute"}
+        Predict at other places, at the measured locations, or there where zero was measured.
     """
 
     method: str = "square"
@@ -54,11 +57,13 @@ class Plan:
     at: Targets | None = None
     region: Region | None = None
     halo_pitches: float = 2.0
+    task: Task = "enhance"
 
     def __post_init__(self) -> None:
         named = [self.subspots is not None, self.grid_um is not None, self.at is not None]
         if sum(named) > 1:
             raise InputError("Subspots, a grid and targets exclude each other.", "Choose one.")
+        check_task(self.task, any(named))
         if not (np.isfinite(self.halo_pitches) and self.halo_pitches >= 0):
             raise InputError(
                 f"A halo of {self.halo_pitches:g} pitches cannot be.", "Choose 0 or more."
@@ -78,16 +83,22 @@ class Plan:
         """
         params = self.params()
         self.columns(slide)
-        learned = slide
-        if self.region is not None:
-            learned = slide.within(self.region, self.halo_pitches * slide.lattice.pitch_um)
+        learned = self.learned(slide)
         targets = self.targets(learned)
         get_method(self.method).check(learned, targets, params)
         return learned, targets
 
+    def learned(self, slide: Slide) -> Slide:
+        """Part of a slide to learn from: the region and its halo, or all."""
+        if self.region is None:
+            return slide
+        return slide.within(self.region, self.halo_pitches * slide.lattice.pitch_um)
+
     def targets(self, slide: Slide) -> Targets:
         """Places of a slide to predict at."""
-        if self.at is not None:
+        if self.task != "enhance":
+            targets = slide.locations()
+        elif self.at is not None:
             targets = self.at
         elif self.grid_um is not None:
             targets = slide.grid(self.grid_um)
@@ -104,23 +115,59 @@ class Plan:
         learned, targets = self.prepare(slide)
         return get_method(self.method).estimate(learned, targets, self.params())
 
-    def enhancing(self, slide: Slide, run: Run) -> Generator[Progress, None, Enhancement]:
-        """Fit and predict, reporting on the way; the generator's return value is the result."""
+    def fitting(self, slide: Slide, run: Run) -> Generator[Progress, None, Model]:
+        """Fit, reporting on the way; the generator's return value is the model."""
         yield Progress("preparing", 0, 1, 0.0)
-        learned, targets = self.prepare(slide)
-        params = self.params()
+        learned, _ = self.prepare(slide)
         run.cancel.check()
-        fitted = yield from get_method(self.method).fit(learned, params, run, self.columns(slide))
-        result = yield from fitted.predicting(targets, run)
+        columns = self.columns(slide)
+        fitted = yield from get_method(self.method).fit(learned, self.params(), run, columns)
+        genes = slide.genes if columns is None else slide.genes.take(columns)
+        record = fit_record(slide, self, run, len(genes))
+        return Model(fitted, record, without_counts(learned, genes), learned.counts.totals, self)
+
+    def predicting(
+        self, slide: Slide, model: Model, run: Run
+    ) -> Generator[Progress, None, Enhancement]:
+        """Predict by a model, reporting on the way; the generator's return value is the result."""
+        own = model.plan is self
+        if not own:
+            model.check(slide, self.genes)
+        targets = self.targets(self.learned(slide))
+        if not own:
+            model.check_targets(targets)
+        run.cancel.check()
+        result = yield from model.fitted.predicting(targets, run)
+        if not own and self.genes is not None:
+            result = result.with_genes(model.genes.columns(self.genes))
+        result = finished(self.task, result, slide)
         # Flags are judged on the whole slide: the edge of a region is not the edge of the tissue.
         in_tissue, supported = support(slide, targets)
-        record = {**provenance(slide, self, params, run), **result.provenance}
-        name = f"{slide.name} · {get_method(self.method).title}"
-        if self.region is not None:
-            name = f"{name} · {self.region.name}"
+        if not own:
+            # A model of a region knows nothing of the rest.
+            supported &= support(model.slide, targets)[1]
+        record = {**provenance(slide, self, model, run), **result.provenance}
         return replace(
-            result, name=name, in_tissue=in_tissue, supported=supported, provenance=record
+            result,
+            name=self._name(slide, model),
+            in_tissue=in_tissue,
+            supported=supported,
+            provenance=record,
         )
+
+    def _name(self, slide: Slide, model: Model) -> str:
+        """Name of a result: slide, method, and what is not the usual."""
+        parts = [slide.name, get_method(model.method).title]
+        if self.task != "enhance":
+            parts.append(TASKS[self.task].result)
+        if self.region is not None:
+            parts.append(self.region.name)
+        return " · ".join(parts)
+
+    def enhancing(self, slide: Slide, run: Run) -> Generator[Progress, None, Enhancement]:
+        """Fit and predict, reporting on the way; the generator's return value is the result."""
+        model = yield from self.fitting(slide, run)
+        return (yield from self.predicting(slide, model, run))
 
     def as_python(self, slide_path: str, **more: Any) -> str:
         """Return the lines of Python that do the same; see `napari_stsr.session.recipe`."""
@@ -155,35 +202,3 @@ def support(slide: Slide, targets: Targets) -> tuple[NDArray[np.bool_], NDArray[
     pitch = slide.lattice.pitch_um
     in_tissue = slide.in_tissue[near] & (away <= 0.75 * pitch)
     return in_tissue, away <= pitch
-
-
-def enhance(
-    slide: Slide,
-    method: str = "square",
-    preset: str = "auto",
-    *,
-    run: Run | None = None,
-    **plan: Any,
-) -> Enhancement:
-    """Enhance a slide and wait for the result.
-
-    Parameters
-    ----------
-    slide : Slide
-    method, preset : str
-    run : Run, optional
-        Seed, device, cancel token, checkpoints.
-    **plan
-        Any other field of `Plan`: ``values``, ``genes``, ``subspots``, ``grid_um``, ``at``,
-        ``region``, ``halo_pitches``.
-
-    Returns
-    -------
-    Enhancement
-
-    Examples
-    --------
-    >>> from napari_stsr import enhance, simulate_slide
-    >>> result = enhance(simulate_slide(), preset="fast")        # doctest: +SKIP
-    """
-    return outcome(Plan(method, preset, **plan).enhancing(slide, run or Run()))

@@ -22,6 +22,7 @@ def python_recipe(
     image: str | None = None,
     bin_um: float | None = None,
     targets_path: str = "targets.csv",
+    model: str | None = None,
 ) -> str:
     """Return the lines of Python that open the slide and do the plan.
 
@@ -37,12 +38,12 @@ def python_recipe(
         How the slide was opened.
     targets_path : str
         Where the targets of ``plan.at`` are kept.
+    model : str, optional
+        File of a model to predict by, instead of fitting.
     """
     opening = [repr(slide_path)]
     opening += [f"{name}={value!r}" for name, value in _opening(image, bin_um)]
-    arguments = ["slide", f"method={plan.method!r}", f"preset={plan.preset!r}"]
-    if plan.values:
-        arguments.append(f"values={dict(plan.values)!r}")
+    verb, arguments = _python_head(plan, model)
     places = (("genes", plan.genes), ("subspots", plan.subspots), ("grid_um", plan.grid_um))
     arguments += [f"{name}={value!r}" for name, value in places if value is not None]
     if plan.at is not None:
@@ -60,10 +61,21 @@ def python_recipe(
         arguments += ["region=region", f"halo_pitches={plan.halo_pitches!r}"]
     if chosen := _choices(run):
         arguments.append(f"run=stsr.Run({', '.join(f'{k}={v!r}' for k, v in chosen)})")
-    lines += ["result = stsr.enhance(", *(f"    {argument}," for argument in arguments), ")"]
+    lines += [f"result = stsr.{verb}(", *(f"    {argument}," for argument in arguments), ")"]
     if output is not None:
         lines.append(f"stsr.export(result, {output!r})")
     return "\n".join(lines) + "\n"
+
+
+def _python_head(plan: Plan, model: str | None) -> tuple[str, list[str]]:
+    """Verb, and what it takes beside places and run."""
+    if model is not None:
+        task = [] if plan.task == "enhance" else [f"task={plan.task!r}"]
+        return "predict", [f"stsr.load_model({model!r})", "slide", *task]
+    arguments = ["slide", f"method={plan.method!r}", f"preset={plan.preset!r}"]
+    if plan.values:
+        arguments.append(f"values={dict(plan.values)!r}")
+    return plan.task, arguments
 
 
 def command_recipe(
@@ -76,6 +88,7 @@ def command_recipe(
     bin_um: float | None = None,
     region_path: str = "region.geojson",
     targets_path: str = "targets.csv",
+    model: str | None = None,
 ) -> str:
     """Return the command that opens the slide, does the plan and writes the result.
 
@@ -89,9 +102,14 @@ def command_recipe(
         How the slide was opened.
     region_path, targets_path : str
         Where the region (see `write_regions`) and the targets of the plan are kept.
+    model : str, optional
+        File of a model to predict by, instead of fitting.
     """
-    words = ["napari-stsr", "enhance", slide_path, "--method", plan.method]
-    words += ["--preset", plan.preset]
+    words = ["napari-stsr"]
+    if model is not None:
+        words += ["predict", model, "--slide", slide_path, "--task", plan.task]
+    else:
+        words += [plan.task, slide_path, "--method", plan.method, "--preset", plan.preset]
     for name, value in plan.values.items():
         words += ["--set", f"{name}={value}"]
     if plan.genes is not None:
@@ -103,7 +121,9 @@ def command_recipe(
     if plan.at is not None:
         words += ["--at", targets_path]
     if plan.region is not None:
-        words += ["--region", region_path, "--halo", repr(plan.halo_pitches)]
+        words += ["--region", region_path]
+        # A model has learned already.
+        words += [] if model is not None else ["--halo", repr(plan.halo_pitches)]
     for name, value in [*_opening(image, bin_um), *_choices(run)]:
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--output", output])

@@ -39,6 +39,10 @@ class Genes:
     def __len__(self) -> int:
         return int(self.ids.size)
 
+    def __contains__(self, gene: str) -> bool:
+        """Whether there is a gene of this id or symbol, in any case."""
+        return gene.strip().casefold() in self._column_of
+
     @cached_property
     def _column_of(self) -> dict[str, int]:
         """Column of every id and of every symbol; an id wins over a symbol of the same name."""

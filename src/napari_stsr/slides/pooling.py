@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 SPOT_UM, PITCH_UM, BIN_UM = 55.0, 100.0, 16.0
 _MOST_LOCATIONS = 20_000_000
-_FEWEST = 16
+_FEWEST, _FEWEST_ACROSS = 16, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +187,7 @@ def pool_cells(
         When the slide already lies on a lattice, or so few cells make no slide.
     """
     step = _step(cells, kind, um)
+    _check_span(cells.coordinates, kind, step)
     shift = np.random.default_rng([seed, 11]).random(2)
     array = (_spots if kind == "visium" else _bins)(cells.coordinates, step, shift)
     owner = array.lattice.location_at(array.lattice.nearest_site(cells.coordinates))
@@ -195,10 +196,14 @@ def pool_cells(
         owner = np.where((owner >= 0) & (away <= array.wide_um / 2), owner, -1)
     kept = _on_tissue(array.centres, cells, array.lattice.pitch_um)
     kept[owner[owner >= 0]] = True
-    if kept.sum() < _FEWEST:
+    filled = len(np.unique(owner[owner >= 0]))
+    if filled < _FEWEST:
         raise InputError(
-            f"{len(cells):,} cells fill only {kept.sum()} {kind} locations of {step:g} µm.",
-            "Give more cells, or smaller bins; coordinates must be in µm.",
+            f"{len(cells):,} cells fill only {filled} {_sized(kind, step)}; a slide needs "
+            f"{_FEWEST}.",
+            "Give more cells, or take smaller bins."
+            if kind == "bins" and len(cells) >= _FEWEST
+            else "Give more cells.",
         )
     number = np.full(len(kept) + 1, -1, dtype=np.int64)
     number[:-1][kept] = np.arange(kept.sum())
@@ -234,6 +239,28 @@ def _step(cells: Slide, kind: str, um: float | None) -> float:
     if not (np.isfinite(step) and step > 0):
         raise InputError(f"A size of {step} µm cannot be.", "Give a positive length.")
     return step
+
+
+def _check_span(coordinates: Floats, kind: str, step: float) -> None:
+    """Refuse locations of which too few lie side by side over the cells."""
+    wide, tall = np.ptp(coordinates, axis=0)
+    # None of the spots reaches beyond the cells.
+    least = step * (
+        _FEWEST_ACROSS - 1 if kind == "bins" else _FEWEST_ACROSS - 1 + SPOT_UM / PITCH_UM
+    )
+    if min(wide, tall) >= least:
+        return
+    fits = int(min(wide, tall) / _FEWEST_ACROSS)
+    raise InputError(
+        f"The cells span {wide:,.4g} × {tall:,.4g} µm, too little for {_sized(kind, step)}.",
+        f"Take bins of at most {fits} µm."
+        if kind == "bins" and fits >= 1
+        else "Give cells of a wider area; coordinates must be in µm.",
+    )
+
+
+def _sized(kind: str, step: float) -> str:
+    return f"bins of {step:g} µm" if kind == "bins" else f"spots {step:g} µm apart"
 
 
 def spot_parts(pooled: Pooled, cells: Slide) -> tuple[Ints, Floats]:
@@ -319,12 +346,6 @@ def _spots(coordinates: Floats, pitch: float, shift: Floats) -> _Array:
     centres = start + np.column_stack([columns, rows]) * step
     kept = (rows + columns) % 2 == 0
     kept &= ((centres >= low) & (centres <= high)).all(axis=1)
-    if kept.sum() < _FEWEST:
-        raise InputError(
-            f"The cells span {np.ptp(coordinates, axis=0).round().tolist()} µm, too little for "
-            f"spots {pitch:g} µm apart.",
-            "Give more cells; coordinates must be in µm.",
-        )
     return _Array.of(rows[kept], columns[kept], centres[kept], wide)
 
 

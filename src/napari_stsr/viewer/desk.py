@@ -13,8 +13,10 @@ from napari.layers import Shapes
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow
 
+from napari_stsr.methods import get_method
 from napari_stsr.results import Enhancement
-from napari_stsr.session import EnhanceJob, EvaluateJob, Job, Plan, Workspace
+from napari_stsr.session import EnhanceJob, EvaluateJob, Job, Model, Plan, Workspace
+from napari_stsr.session.field import Field
 from napari_stsr.slides import Region, Slide
 from napari_stsr.training import Run
 from napari_stsr.viewer.background import Background
@@ -51,6 +53,8 @@ class Desk(QObject):
     regions_changed : ()
     picked : (int)
         A target of the result in view was clicked, -1 for none.
+    closing : ()
+        All work is to stop.
     """
 
     opening = Signal(str)
@@ -61,6 +65,7 @@ class Desk(QObject):
     evaluation_changed = Signal()
     regions_changed = Signal()
     picked = Signal(int)
+    closing = Signal()
     _job_reported = Signal(object)
 
     def __init__(self, viewer: Viewer) -> None:
@@ -81,8 +86,15 @@ class Desk(QObject):
         self._rois: Shapes | None = None
         self._window: QMainWindow | None = None
         self._ended: WeakSet[Job[Any]] = WeakSet()
+        self._fields: WeakKeyDictionary[Enhancement, Field] = WeakKeyDictionary()
         viewer.layers.events.inserted.connect(self._on_layer_inserted)
         viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def field(self) -> Field | None:
+        """The field behind the result in view, or else the newest there is."""
+        newest = next((f for r in self.workspace.results[::-1] if (f := self._fields.get(r))), None)
+        return newest if self.result is None else self._fields.get(self.result, newest)
 
     @property
     def slide(self) -> Slide | None:
@@ -113,6 +125,7 @@ class Desk(QObject):
         self.preview.stop()
         self.workspace.slide, self.result = slide, None
         self.workspace.results.clear()
+        self.workspace.models.clear()
         slide.counts.prepare_columns()
         self.slide_changed.emit()
         self.show_evaluation(None)
@@ -128,19 +141,24 @@ class Desk(QObject):
         self._use(slide)
         self.scene.show_slide(slide, self.scene.prepared(slide))
 
-    def enhance(self, plan: Plan, run: Run) -> EnhanceJob:
+    def enhance(self, plan: Plan, run: Run, model: Model | None = None) -> EnhanceJob:
         """Queue an enhancement; see `Workspace.enhance`."""
-        return self.workspace.enhance(plan, run, self._job_reported.emit)
+        return self.workspace.enhance(plan, run, self._job_reported.emit, model)
 
     def evaluate(self, plan: EvaluationPlan, opening: Opening | None = None) -> EvaluateJob:
         """Queue an evaluation; see `Workspace.evaluate`."""
         return self.workspace.evaluate(plan, self._job_reported.emit, opening)
 
     def _on_job(self, job: Job[Any]) -> None:
+        if _DESKS.get(self.viewer) is not self:
+            return  # closed; a report that was under way arrives after it
         self.job_changed.emit(job)
         # Reports queued before the end arrive after it: the result is new only once.
         if job.state == "done" and job not in self._ended and job.slide is self.slide:
             self._ended.add(job)
+            if isinstance(job, EnhanceJob) and job.model is not None and job.result is not None:
+                title = get_method(job.model.method).title
+                self._fields[job.result] = Field(job.model.fitted, job.model.slide, title)
             (self.show_result if isinstance(job, EnhanceJob) else self.show_evaluation)(job.result)
 
     def show_evaluation(self, evaluation: Evaluation | None) -> None:
@@ -279,6 +297,7 @@ class Desk(QObject):
         if _DESKS.pop(self.viewer, None) is None:
             return
         self._let_go()
+        self.closing.emit()
         self.workspace.close()
         self.preview.close()
         self._opener.close()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stsr.methods import Fitted
-from napari_stsr.session import Plan
+from napari_stsr.session import Card, Model, Plan, Task
 from napari_stsr.slides import Region, Slide, Targets
 from napari_stsr.training import Run
 
@@ -25,6 +25,7 @@ class Request:
         Names; or a number, for the most variable ones; all by default.
     regions : tuple of Region
         One plan each; the whole tissue without any.
+    task : {"enhance", "denoise", "impute"}
     """
 
     method: str
@@ -34,6 +35,13 @@ class Request:
     subspots: int | None = None
     grid_um: float | None = None
     regions: tuple[Region, ...] = ()
+    task: Task = "enhance"
+
+    def by(self, model: Model | Card) -> Request:
+        """Return the same for a model that is fitted: of genes only names are still a choice."""
+        genes = self.genes if isinstance(self.genes, tuple) else None
+        method, preset = str(model.fit["method"]), str(model.fit["preset"])
+        return replace(self, method=method, preset=preset, values={}, genes=genes)
 
     def plans(self, slide: Slide) -> list[Plan]:
         """Turn the choices into plans; finding variable genes may take a second.
@@ -60,6 +68,7 @@ class Request:
                 self.subspots,
                 self.grid_um,
                 region=region,
+                task=self.task,
             )
             for region in (self.regions or (None,))
         ]

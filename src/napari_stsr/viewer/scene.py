@@ -11,13 +11,26 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stsr.results import Enhancement
+from napari_stsr.session.field import FieldPicture
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.viewer.background import Background
 from napari_stsr.viewer.layers.attention import SourceTable, arrows_layer
 from napari_stsr.viewer.layers.frames import Frame, Kind, MapKind, View, frames
 from napari_stsr.viewer.layers.histology import histology_layer, outline_layer
-from napari_stsr.viewer.layers.look import ENHANCED_COLORMAP, OURS, Percentiles, clear_low
-from napari_stsr.viewer.layers.places import ImagePlaces, SpotPlaces, places_of_targets
+from napari_stsr.viewer.layers.look import (
+    ENHANCED_COLORMAP,
+    OURS,
+    Percentiles,
+    clear_low,
+    row_column_affine,
+)
+from napari_stsr.viewer.layers.places import (
+    ImagePlaces,
+    Limits,
+    SpotPlaces,
+    place_layer,
+    places_of_targets,
+)
 from napari_stsr.viewer.layers.readout import Readout
 
 if TYPE_CHECKING:
@@ -26,7 +39,7 @@ if TYPE_CHECKING:
 _DEBOUNCE_MS = 60
 _MAP_KINDS = get_args(MapKind)
 # Shown until they are taken off, whatever gene is in view.
-_LASTING = ("preview", *_MAP_KINDS)
+_LASTING = ("preview", "field", *_MAP_KINDS)
 _DATA_KINDS = (*get_args(Kind), *_LASTING)
 
 
@@ -183,7 +196,7 @@ class Scene(QObject):
         above = [
             index
             for index, other in enumerate(layers)
-            if other.metadata.get(OURS, {}).get("kind") in ("rois", "arrows")
+            if other.metadata.get(OURS, {}).get("kind") in ("rois", "arrows", "place")
         ]
         if above and layers.index(layer) > above[0]:
             layers.move(layers.index(layer), above[0])
@@ -288,6 +301,38 @@ class Scene(QObject):
     def _leave_maps(self) -> None:
         if self.kind in _MAP_KINDS:
             self.kind = self._before_maps
+
+    def show_field(self, name: str, picture: FieldPicture, limits: Limits) -> None:
+        """Show a picture of a predicted field, whatever its size and place."""
+        step = picture.pixel_um * np.eye(2)
+        places = ImagePlaces.of_picture(row_column_affine(step, picture.origin_um))
+        layer = self.layer("field")
+        if layer is None:
+            about = {"metadata": {OURS: {"kind": "field"}}, "opacity": 0.8, "visible": False}
+            colours = clear_low(ENHANCED_COLORMAP)
+            data = places.layer_data(picture.values, limits, colours, name=name, **about)
+            self._add("field", data)
+            self.show_kind("field")
+            return
+        if not np.array_equal(layer.affine.affine_matrix, places.affine):
+            layer.affine = places.affine
+        places.put(layer, picture.values, limits)
+        layer.name = name
+        if layer.visible:
+            self._say(name)
+
+    def end_field(self) -> None:
+        """Take the picture of a field off."""
+        self._remove("field")
+        self.show_place(None)
+        if self.kind == "field":
+            self.show_kind("field")
+
+    def show_place(self, place: NDArray[np.float64] | None) -> None:
+        """Mark a place (x, y) in µm; None takes the mark off."""
+        self._remove("place")
+        if place is not None:
+            self._add("place", place_layer(place))
 
     def show_arrows(self, table: SourceTable | None, unit_um: float = 100.0) -> None:
         """Show the sources of a picked target as arrows; None takes them off."""

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from napari_stsr.results import StoredExpression
-from napari_stsr.session import enhance
+from napari_stsr.session import denoise, enhance, impute
 from napari_stsr.viewer.layers.difference import Bearing
-from napari_stsr.viewer.layers.frames import AttentionMap, View, bearing_of, describe, frames
+from napari_stsr.viewer.layers.frames import (
+    AttentionMap,
+    View,
+    bearing_of,
+    describe,
+    frames,
+    task_of,
+)
 from tests.session.fake import fake_method
 
 
@@ -105,3 +112,29 @@ def test_results_are_described_by_method_and_targets(slide):
     with fake_method():
         grid = enhance(slide, method="fake", grid_um=55.0)
     assert describe(grid) == "Fake, 55 µm grid"
+
+
+def test_pictures_at_the_measured_spots_say_what_was_kept_and_what_predicted(slide):
+    gene = str(slide.genes.ids[3])
+    symbol, measured = slide.genes.label(3), slide.counts.column(3)
+    with fake_method():
+        plain, filled = denoise(slide, "fake"), impute(slide, "fake")
+    seen = {f.kind: f for f in frames(View(slide, plain, gene))}
+    where = f"(Fake, {len(slide)} points)"
+    assert seen["enhanced"].name == f"{symbol} · denoised {where}"
+    assert seen["difference"].name == f"{symbol} · denoised − measured"
+    np.testing.assert_allclose(
+        seen["difference"].values, seen["enhanced"].values - measured, rtol=1e-5
+    )
+    seen = {f.kind: f for f in frames(View(slide, filled, gene))}
+    assert seen["enhanced"].name == f"{symbol} · measured, zeros filled in {where}"
+    assert seen["denoised"].name == f"{symbol} · denoised {where}"
+    # Nothing was added where something was counted.
+    added = seen["difference"].values
+    np.testing.assert_allclose(added[measured > 0], 0, atol=1e-4)
+    assert (added[measured == 0] > 0).all()
+
+
+def test_a_result_that_says_no_task_is_an_enhancement(result):
+    assert task_of(replace(result, provenance={})) == "enhance"
+    assert task_of(replace(result, provenance={"task": "guess"})) == "enhance"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 
-from napari_stsr.slides import Lattice, grid, subspots
+from napari_stsr.slides import Lattice, grid, points, subspots
 from napari_stsr.slides.readers import open_slide
 from napari_stsr.slides.simulate import simulate_slide
 from napari_stsr.viewer.layers import places
@@ -40,6 +40,25 @@ def test_outside_every_cell_nothing_is_painted():
     painted = places_of_targets(targets).painted(np.ones(len(targets), dtype=np.float32))
     assert np.isnan(painted).any()
     assert np.nanmin(painted) == 1
+
+
+def test_spots_with_room_between_them_are_drawn_as_discs_of_their_size():
+    lattice, coordinates = hex_slide()
+    targets = points(coordinates, 55.0)
+    shown = places_of_targets(targets)
+    painted = shown.painted(np.arange(len(targets), dtype=np.float32))
+    np.testing.assert_array_equal(
+        world_values(shown, painted, targets.coordinates), np.arange(len(targets))
+    )
+    pixel = abs(np.linalg.det(shown.affine))
+    area = np.isfinite(painted).sum() * pixel / len(targets)
+    assert area == pytest.approx(np.pi * 55.0**2 / 4, rel=0.1)
+    between = (coordinates[0] + coordinates[1]) / 2
+    assert np.isnan(world_values(shown, painted, between[None]))
+    touching = points(coordinates, lattice.pitch_um)
+    filled = places_of_targets(touching)
+    painted = filled.painted(np.ones(len(targets), dtype=np.float32))
+    assert np.isfinite(world_values(filled, painted, between[None]))
 
 
 def test_bins_of_a_turned_slide_become_one_pixel_each(monkeypatch):

@@ -15,6 +15,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from scipy import sparse
 
+from napari_stsr.evaluation.joined import JoinedMap
+from napari_stsr.evaluation.outcome import Map
 from napari_stsr.methods.baselines import GeneMean, Nearest
 from napari_stsr.slides import Counts
 from napari_stsr.slides.simulate import simulate_slide
@@ -313,6 +315,56 @@ def test_choices_are_kept_between_starts(panel, qtbot):
     assert again.plan().described() == panel.choices.plan().described()
     assert again.plan().folds == 2
     assert again.plan().methods[0].title == "Ours (fast)"
+
+
+def test_the_device_is_chosen_and_kept_and_reaches_the_methods(opened, panel, method, qtbot):
+    box = panel.choices.device
+    opened.wait(lambda: box.findData("cpu") > 0)
+    assert panel.choices.plan().device == "auto"
+    box.setCurrentIndex(box.findData("cpu"))
+    box.activated.emit(box.currentIndex())
+    assert run(opened).state == "done"
+    opened.wait(lambda: opened.desk.evaluation is not None)
+    assert opened.desk.evaluation.plan.device == "cpu"
+    panel.result.report.copy_command.click()
+    assert "--device cpu" in QApplication.clipboard().text()
+    again = ValidateChoices()
+    qtbot.addWidget(again)
+    again.device.look()
+    opened.wait(lambda: again.plan().device == "cpu")
+
+
+def test_parameters_set_in_enhance_take_part_when_asked(opened, panel, method):
+    card = opened.enhance.card
+    card.method_choice.setCurrentIndex(card.method_choice.findData("ours"))
+    card.params.field("steps").setValue(6)
+    assert not panel.choices.plan().methods[-1].values
+    panel.choices.as_set.setChecked(True)
+    ours = next(one for one in panel.choices.plan().methods if one.method == "ours")
+    assert (ours.values, ours.title) == ({"steps": 6}, "Ours (as set)")
+    assert run(opened).state == "done"
+    opened.wait(lambda: opened.desk.evaluation is not None)
+    assert method.fits == [6, 6]
+    panel.result.report.copy_command.click()
+    assert "--set ours.steps=6" in QApplication.clipboard().text()
+
+
+def test_maps_of_a_gene_that_is_everywhere_use_all_colours():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(6.0, 0.3, (400, 1)).astype(np.float16)
+    truth[:8] = 0
+    corners = np.array([[-5.0, -5.0], [5.0, 5.0]])
+    one = Map("t", 0, True, rng.random((400, 2)), corners, ("g",), truth, truth / 2 + np.float16(3))
+    found = JoinedMap.of([one], "g")
+    low, high = found.limits()
+    assert 5 < low < 6 < high < 7.5
+    assert found.error_limits() == (low - high, high - low)
+    # A gene in few places starts at zero, and is not drawn on the scale of its zeros.
+    rare = replace(one, truth=np.where(truth > 6.5, truth, 0), predicted=0 * truth)
+    low, high = JoinedMap.of([rare], "g").limits()
+    assert low == 0
+    assert high > 6
+    assert JoinedMap.of([one], "other") is None
 
 
 def test_an_earlier_validation_comes_back_from_the_list(opened, validated):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stsr.evaluation.evaluated import Evaluation
+from napari_stsr.evaluation.joined import JoinedMap
 from napari_stsr.evaluation.mapping import telling
-from napari_stsr.evaluation.outcome import Map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +54,9 @@ def gene_maps(evaluation: Evaluation, task: str) -> list[GeneMap]:
             "undefined" if undefined else f"{_ordinal(int(ranks[gene]))} of {ranks.count()} genes"
         )
         symbol = str(table.loc[gene, "symbol"])
-        picture = _picture(_joined(parts, gene))
-        found.append(GeneMap(gene, symbol, float(known[gene]), place, picture))
+        joined = JoinedMap.of(parts, gene)
+        if joined is not None:
+            found.append(GeneMap(gene, symbol, float(known[gene]), place, _picture(joined)))
     return found
 
 
@@ -68,25 +68,13 @@ def _named(evaluation: Evaluation, table: Any, gene: str) -> bool:
     return gene.casefold() in asked or str(table.loc[gene, "symbol"]).casefold() in asked
 
 
-def _joined(parts: Sequence[Map], gene: str) -> tuple[Floats, Floats, Floats, Floats]:
-    """Coordinates, cell, truth and prediction: of all folds where they are parts of one map."""
-    used = [one for one in parts if gene in one.genes] if parts[0].hidden else parts[:1]
-    columns = [one.genes.index(gene) for one in used]
-    return (
-        np.concatenate([one.coordinates for one in used]),
-        used[0].cell,
-        np.concatenate([one.truth[:, at] for one, at in zip(used, columns)]).astype(np.float64),
-        np.concatenate([one.predicted[:, at] for one, at in zip(used, columns)]).astype(np.float64),
-    )
-
-
-def _picture(held: tuple[Floats, Floats, Floats, Floats]) -> str:
+def _picture(held: JoinedMap) -> str:
     """Draw the three maps of a gene; base64 of a PNG."""
     from matplotlib.figure import Figure
 
-    places, cell, truth, predicted = held
+    places = held.coordinates
     low, span = places.min(axis=0), np.maximum(np.ptp(places, axis=0), 1e-9)
-    pad = 0.03 * span.max() + np.abs(cell).max()
+    pad = 0.03 * span.max() + np.abs(held.cell).max()
     # Below the map there is room for the scale bar; y grows downwards, as in the histology.
     frame = (
         (low[0] - pad, low[0] + span[0] + pad),
@@ -96,19 +84,16 @@ def _picture(held: tuple[Floats, Floats, Floats, Floats]) -> str:
     wide, tall = 2.55, 2.55 * float(np.clip((frame[1][0] - frame[1][1]) / np.ptp(frame[0]), 0.4, 2))
     size = (9.3, tall + 0.35)
     made = Figure(figsize=size, dpi=110)
-    seen = truth[truth > 0]
-    # A gene seen in few places must not be drawn on the scale of its zeros.
-    often = float(np.quantile(seen, 0.95)) if len(seen) else 1e-3
-    high = max(float(np.quantile(predicted, 0.99)), often)
+    limits, even = held.limits(), held.error_limits()
     drawn = (
-        ("measured", truth, "viridis", 0.0),
-        ("predicted", predicted, "viridis", 0.0),
-        ("predicted − measured", predicted - truth, "PuOr_r", -high),
+        ("measured", held.truth, "viridis", limits),
+        ("predicted", held.predicted, "viridis", limits),
+        ("predicted − measured", held.error, "PuOr_r", even),
     )
-    for number, (words, values, colours, least) in enumerate(drawn):
+    for number, (words, values, colours, ends) in enumerate(drawn):
         left, height = (0.05 + 3.1 * number) / size[0], tall / size[1]
         ax = made.add_axes((left, 0.05 / size[1], wide / size[0], height))
-        shown = _draw(ax, places, cell, values, colours, least, high)
+        shown = _draw(ax, places, held.cell, values.astype(np.float64), colours, ends)
         ax.set_xlim(frame[0])
         ax.set_ylim(frame[1])
         ax.set_title(words, fontsize=10, pad=4)
@@ -125,7 +110,12 @@ def _picture(held: tuple[Floats, Floats, Floats, Floats]) -> str:
 
 
 def _draw(
-    ax: Axes, places: Floats, cell: Floats, values: Floats, colours: str, low: float, high: float
+    ax: Axes,
+    places: Floats,
+    cell: Floats,
+    values: Floats,
+    colours: str,
+    limits: tuple[float, float],
 ) -> Any:
     """Draw values as cells that touch, or as a raster where there are very many."""
     from matplotlib.collections import PolyCollection
@@ -136,7 +126,7 @@ def _draw(
         polygons: Any = places[:, None, :] + _touching(cell, places)[None]
         shown: Any = PolyCollection(polygons, cmap=colours, edgecolors="face", linewidths=0.2)
         shown.set_array(values)
-        shown.set_clim(low, high)
+        shown.set_clim(*limits)
         ax.add_collection(shown)
     else:
         # A pixel is no smaller than the distance of neighbours, or empty ones would make stripes.
@@ -150,22 +140,22 @@ def _draw(
         start = places.min(axis=0) - step / 2
         ends = start, start + step * shape[::-1]
         shown = ax.imshow(
-            raster.reshape(shape), cmap=colours, vmin=low, vmax=high, origin="lower",
+            raster.reshape(shape), cmap=colours, vmin=limits[0], vmax=limits[1], origin="lower",
             extent=(ends[0][0], ends[1][0], ends[0][1], ends[1][1]), interpolation="nearest",
         )  # fmt: skip
     return shown
 
 
 def _touching(cell: Floats, places: Floats) -> Floats:
-    """Widen the drawn cell so that neighbours touch: small discs far apart are hard to see."""
-    return cell * max(1.0, 0.98 * _gap(places) / float(np.ptp(cell[:, 0])))
+    """Widen the drawn cell so that the closest touch: small discs far apart are hard to see."""
+    return cell * max(1.0, 0.98 * _gap(places, 0.05) / float(np.ptp(cell[:, 0])))
 
 
-def _gap(places: Floats) -> float:
-    """Distance of neighbours in µm."""
+def _gap(places: Floats, share: float = 0.5) -> float:
+    """Distance of neighbours in µm, which is less for that share of the places."""
     if len(places) < 2:
         return 1.0
-    return float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
+    return float(np.quantile(cKDTree(places).query(places, k=2)[0][:, 1], share))
 
 
 def _scale_bar(ax: Axes, places: Floats, y: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from napari_stsr.evaluation.comparison import inside
 from napari_stsr.evaluation.evaluated import Evaluation
 from napari_stsr.evaluation.opening import Opening
 from napari_stsr.evaluation.protocols import protocol, protocol_names
@@ -16,6 +17,7 @@ from napari_stsr.evaluation.recipe import evaluate_command
 from napari_stsr.evaluation.report.maps import GeneMap, gene_maps
 from napari_stsr.evaluation.report.plots import (
     FAMILIES,
+    SIGNS,
     against,
     calibration,
     dots,
@@ -25,8 +27,8 @@ from napari_stsr.files import written_aside
 
 FORMS = {
     "predicted": "",
-    "conserved": "made to add up to what was measured (conserved)",
-    "denoised": "the methods' own expectation (denoised)",
+    "conserved": "Answers made to add up to what was measured (conserved)",
+    "denoised": "The methods' own expectation (denoised)",
 }
 # Heading, figure, and how it is written; undefined columns are left out.
 _MAIN = (
@@ -34,7 +36,7 @@ _MAIN = (
     ("RMSE / sd", "rmse_sd", "{:.3f}"),
     ("won against best baseline", "won_best", "{:.0%}"),
     ("won against kriging", "won_kriging", "{:.0%}"),
-    ("seconds", "seconds", "{:.2g}"),
+    ("seconds", "seconds", "{:.2f}"),
 )
 _OTHER = (
     ("MAE", "mae", "{:.3f}"),
@@ -107,6 +109,7 @@ def report_html(evaluation: Evaluation) -> str:
         parts=[_task(evaluation, task) for task in evaluation.tasks],
         families=FAMILIES,
         refusals=evaluation.refusals().to_dict(orient="records"),
+        written=written,
         titles={one.key: one.title for one in evaluation.plan.methods},
         contenders=[
             {**one, "params": ", ".join(f"{k} = {v}" for k, v in one["params"].items())}
@@ -138,15 +141,17 @@ def _done(evaluation: Evaluation) -> str:
     plan, slide = evaluation.plan, evaluation.slide
     word = slide["location_word"]
     named = f" and {len(plan.genes)} named" if plan.genes else ""
+    kept = f"The {plan.variable:,} most variable genes{named}"
+    if plan.variable >= slide["genes_evaluated"] == slide["genes"]:
+        kept = "All genes"
     return (
         f"{slide['name']} holds {slide['locations']:,} {word}s and {slide['genes']:,} genes. "
-        f"The {min(plan.variable, slide['genes_evaluated']):,} most variable genes{named} were "
-        "kept. Parts of the slide were hidden from the methods, which then predicted them. "
+        f"{kept} were kept. The methods saw a part of the slide, or a coarser one made of it. "
         f"In each fold the {plan.scored} genes with the highest Moran's I in the data the methods "
-        f"saw{named} were scored, in logs of counts per 10,000 and in raw counts. Figures are "
-        "medians over genes, computed in each fold and then averaged; intervals (95 %) come from "
-        f"{plan.draws} bootstrap draws of the hidden places, the same for all methods. The ceiling "
-        "is what a perfect prediction would score against a truth as noisy as this one."
+        f"saw{named} were scored, in logs of counts per 10,000 and in raw counts; r is Pearson's. "
+        "Figures are medians over genes, computed in each fold and then averaged; intervals (95 %) "
+        f"come from {plan.draws} bootstrap draws of the hidden places, the same for all methods. "
+        "The ceiling is what a perfect prediction would score against a truth as noisy as this one."
     )
 
 
@@ -162,7 +167,7 @@ def _task(evaluation: Evaluation, task: str) -> TaskPart:
         "" if about is None else about.summary,
         [_form(evaluation, task, form) for form in evaluation.forms(task)],
         maps,
-        "" if me is None else me.title,
+        "" if me is None else inside(me.title),
         bool(held and held[0].hidden),
         calibration(evaluation, task),
         evaluation.notes(task),
@@ -186,11 +191,11 @@ def _form(evaluation: Evaluation, task: str, form: str) -> FormPart:
 
 def _main_table(rows: pd.DataFrame) -> Table:
     rest = _table(rows, _MAIN)
-    headings = ("method", "", "r of logs [95 %]", "r of counts [95 %]", *rest.headings[1:])
+    headings = ("method", "r of logs [95 %]", "r of counts [95 %]", *rest.headings[1:])
     body = []
     for row, others in zip(rows.to_dict(orient="records"), rest.rows):
         r = [_with_interval(row, figure) for figure in ("r_log", "r_raw")]
-        body.append([others[0], FAMILIES[row["family"]], *r, *others[1:]])
+        body.append([f"{SIGNS[row['family']]} {others[0]}", *r, *others[1:]])
     return Table(headings, body)
 
 
@@ -229,8 +234,8 @@ def _gene_ranking(evaluation: Evaluation, task: str, form: str) -> Table | None:
 
 
 def written(value: float, how: str = "{:.3f}") -> str:
-    """Write a figure; a dash where it is undefined."""
-    return how.format(value) if np.isfinite(value) else "–"
+    """Write a figure, with a true minus; a dash where it is undefined."""
+    return how.format(value).replace("-", "−") if np.isfinite(value) else "–"
 
 
 def _command(evaluation: Evaluation) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,10 @@ from napari_stsr.evaluation.evaluated import Evaluation
 from napari_stsr.evaluation.report.drawing import FAINT, INK, ME, MUTED, OTHER, figure, svg
 
 MARKERS = {"method": "o", "baseline": "s", "peer": "^"}
-FAMILIES = {"method": "● method", "baseline": "■ baseline", "peer": "▲ our version of a peer"}
+SIGNS = {"method": "●", "baseline": "■", "peer": "▲"}
+_FAMILIES = {"method": "method", "baseline": "baseline", "peer": "our version of a peer"}
+# No line ends between a sign and its word.
+FAMILIES = {name: f"{SIGNS[name]}\u00a0{words}" for name, words in _FAMILIES.items()}
 LEVELS = (50, 80, 90, 95)
 
 
@@ -59,7 +64,7 @@ def genes_against(evaluation: Evaluation, task: str, form: str) -> str:
         part = table[chosen]
         ax.plot(
             part["other"], part["me"], marker, color=colour, markersize=4.5, alpha=0.7,
-            label=f"{me} {words}",
+            label=words,
         )  # fmt: skip
     low, high = np.nanmin(table[["me", "other"]]), np.nanmax(table[["me", "other"]])
     ax.plot([low, high], [low, high], color=MUTED, linewidth=1)
@@ -78,7 +83,8 @@ def genes_against(evaluation: Evaluation, task: str, form: str) -> str:
             ha="left" if side > 0 else "right", va="center",
         )  # fmt: skip
     ax.set_xlabel(f"r of logs, {other}")
-    ax.set_ylabel(f"r of logs, {me}")
+    # A long name on its side would take the plot's room.
+    ax.set_ylabel("\n".join(wrap(f"r of logs, {me}", 32)))
     ax.set_aspect("equal")
     ax.legend(
         frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK

@@ -23,7 +23,7 @@ from napari_stsr.methods.parameters import Params, parameter
 from napari_stsr.results import Enhancement
 from napari_stsr.results.conservation import conserved
 from napari_stsr.results.expression import Expression, ScaledExpression
-from napari_stsr.slides import Slide, Targets
+from napari_stsr.slides import Slide, Targets, points
 from napari_stsr.training.progress import Progress, Run
 
 _T = TypeVar("_T")
@@ -106,6 +106,13 @@ class FieldFitted(Fitted):
         expected, sd = self.field(targets.coordinates, run)
         sd = None if sd is None else ScaledExpression(sd, share)
         return self._enhancement(targets, ScaledExpression(expected, share), None, sd)
+
+    def at(self, places: Floats, run: Run | None = None) -> Expression:
+        """Expected counts of a whole location centred at each place (m, 2): the field itself."""
+        run = run or Run()
+        run.cancel.check()
+        centres = points(places, self.measured.diameter_um).coordinates
+        return self.field(centres, run)[0]
 
     def _subspots(self, targets: Targets, run: Run) -> Enhancement:
         measured, k = self.measured, targets.per_location

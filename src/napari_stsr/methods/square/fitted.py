@@ -25,7 +25,7 @@ from napari_stsr.methods.square.uncertainty import (
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
 from napari_stsr.results.expression import Expression
-from napari_stsr.slides import Targets
+from napari_stsr.slides import Targets, points
 from napari_stsr.training import Progress, Run
 from napari_stsr.training.device import limited_threads
 from napari_stsr.training.progress import Pace, outcome
@@ -65,6 +65,10 @@ class SquareFitted(Fitted):
         with limited_threads(run.threads):
             work = self._subspots if targets.kind == "subspots" else self._points
             return (yield from work(targets, run))
+
+    def at(self, places: Floats, run: Run | None = None) -> Expression:
+        """Expected counts of a whole location centred at each place (m, 2); see `predict`."""
+        return self.predict(points(places, self.learned.diameter_um), run).expression_source
 
     def _subspots(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, k = self.learned, targets.per_location

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from napari_stsr.methods.conformal import (
-    RELATIVE_VARIANCES,
-    conformal_factor,
-    dispersion_likelihood,
-    relative_variances,
-)
+from napari_stsr.methods.conformal import around_mean, left_out_factor, left_out_variances
 from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.square.embedding import Codec, Vae
 from napari_stsr.methods.square.fitted import SquareFitted
@@ -25,17 +20,14 @@ from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.nodes import Nodes
 from napari_stsr.methods.square.template import block_tasks, location_tasks, site_tasks
 from napari_stsr.methods.square.uncertainty import MOST_AT_ONCE, OwnDoubt, Spread
-from napari_stsr.results.expression import Expression, Floats32
-from napari_stsr.slides import Counts, Division
+from napari_stsr.results.expression import Expression
+from napari_stsr.slides import Division
 from napari_stsr.training import Progress, Run
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # Places that are looked at; those no network was trained on come first.
 _MOST_PLACES = 500
-_BLOCK_GENES = 512
-_TELLING_GENES = 100
-_FEWEST_COUNTS = 10
 
 
 def posterior_variance(codec: Codec, nodes: Nodes, chunk: int = 2048) -> Tensor | None:
@@ -159,16 +151,16 @@ def learn_spread(
         Parts of blocks.
     run : Run
     """
-    outside = yield from _relative(hidden.truth, hidden.doubt.columns, run)
+    outside = yield from left_out_variances(hidden.truth, hidden.doubt.columns, run)
     # Its own counts cannot make a location less certain than its neighbours do.
-    own = yield from _relative(seen.truth, seen.doubt.columns, run)
+    own = yield from left_out_variances(seen.truth, seen.doubt.columns, run)
     own = np.minimum(own, outside)
-    unknown = yield from _relative(hidden.truth, _around_mean(hidden.truth), run)
+    unknown = yield from left_out_variances(hidden.truth, around_mean(hidden.truth), run)
     factor = _factor(hidden, outside, run)
     # Without blocks parts are taken to differ as neighbours do.
     within, inside_factor = outside, factor
     if parts is not None:
-        of_parts = yield from _relative(parts.truth, parts.doubt.columns, run)
+        of_parts = yield from left_out_variances(parts.truth, parts.doubt.columns, run)
         within = np.maximum(of_parts - own, 0)
         # Small sections keep no block from training: what holds for locations then holds for parts.
         if parts.fresh.any():
@@ -176,42 +168,8 @@ def learn_spread(
     return Spread(outside, own, within, unknown, np.array([factor, inside_factor]))
 
 
-def _relative(
-    truth: sparse.csr_matrix, told: Callable[[Ints], tuple[Floats32, Floats32]], run: Run
-) -> Generator[Progress, None, Floats]:
-    """Relative variance of every gene beyond counting noise and what is named.
-
-    `told` gives expected counts and the relative variance named for some genes.
-    """
-    totals = Counts(truth).gene_totals
-    common = np.flatnonzero(totals >= _FEWEST_COUNTS)
-    # Of genes with next to no counts all values are as likely: they take what is usual.
-    likelihood = np.zeros((len(RELATIVE_VARIANCES), truth.shape[1]))
-    for start in range(0, len(common), _BLOCK_GENES):
-        run.cancel.check()
-        yield Progress("measuring uncertainty", start, len(common), 0.99)
-        block = common[start : start + _BLOCK_GENES]
-        likelihood[:, block] = dispersion_likelihood(truth[:, block], *told(block))
-    return relative_variances(likelihood)
-
-
-def _around_mean(truth: sparse.csr_matrix) -> Callable[[Ints], tuple[Floats32, Floats32]]:
-    """What is told of genes of which only the mean is known."""
-    mean = (Counts(truth).gene_totals / max(1, truth.shape[0])).astype(np.float32)
-
-    def told(genes: Ints) -> tuple[Floats32, Floats32]:
-        even = np.tile(mean[genes], (truth.shape[0], 1))
-        return even, np.zeros_like(even)
-
-    return told
-
-
 def _factor(left_out: LeftOut, relative: Floats, run: Run) -> float:
     """Conformal factor, from what no network was trained on."""
     rows = np.flatnonzero(left_out.fresh)
-    truth = Counts(left_out.truth[rows])
-    genes = np.sort(np.argsort(-truth.gene_totals, kind="stable")[:_TELLING_GENES])
-    expected, named = left_out.doubt.take(rows).columns(genes)
-    deviation = expected * np.sqrt(named + relative[genes].astype(np.float32))
-    units = len(rows) // left_out.each
-    return conformal_factor(truth.dense(genes), expected, deviation, run.seed, units)
+    doubt, units = left_out.doubt.take(rows), len(rows) // left_out.each
+    return left_out_factor(left_out.truth[rows], doubt.columns, relative, run, units)

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from napari_stsr.methods.companion import MixedExpression
+from napari_stsr.methods.companion import told_apart
+from napari_stsr.methods.conformal import faded
 from napari_stsr.methods.square.embedding import Vae
 from napari_stsr.results.expression import Expression, Floats32
 
@@ -38,7 +38,6 @@ Floats = NDArray[np.float64]
 # Above this many targets or locations the doubt of the embedding, a matrix product a gene, is
 # left out.
 MOST_AT_ONCE = 200_000
-_TINY = np.float32(1e-9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,17 +121,7 @@ class OwnDoubt:
 
     def columns(self, genes: Ints) -> tuple[Floats32, Floats32]:
         """Expected counts and their relative variance (e + m), both (m, len(genes))."""
-        mixed = self.expected
-        if isinstance(mixed, MixedExpression):
-            share = np.float32(mixed.share)
-            own, other = mixed.first.columns(genes), mixed.second.columns(genes)
-            expected = share * own + (1 - share) * other
-            per = 1 / np.maximum(expected, _TINY)
-            relative = share * (1 - share) * ((own - other) * per) ** 2
-            weight = (share * own * per) ** 2
-        else:
-            expected = mixed.columns(genes)
-            relative, weight = np.zeros_like(expected), np.ones_like(expected)
+        expected, relative, weight = told_apart(self.expected, genes)
         if self.noise is not None:
             relative += weight * self.noise.columns(genes)
         return expected, np.asarray(relative, dtype=np.float32)
@@ -195,16 +184,11 @@ class SpreadExpression:
 
 
 def distance_share(learned: Learned, places: Floats) -> Floats32:
-    """How much of what neighbours tell has faded at places (x, y) in µm: 0 … 1, (m,).
-
-    It fades beyond one pitch from the nearest measured location, as the weights of the kernel do.
-    """
+    """How much of what neighbours tell has faded at places (x, y) in µm: 0 … 1, (m,)."""
     pitch = learned.lattice.pitch_um
     companion = learned.companion
     reach = learned.params.rings * pitch
     if companion is not None:
         reach = max(reach, float(companion.kernel.learned["bandwidth"]))
     usable = learned.observed.usable[: len(learned.coordinates)].numpy()
-    away, _ = cKDTree(learned.coordinates[usable]).query(places)
-    beyond = np.maximum(away - 1.01 * pitch, 0) / reach
-    return np.asarray(1 - np.exp(-0.5 * beyond**2), dtype=np.float32)
+    return faded(learned.coordinates[usable], places, pitch, reach)

@@ -1,7 +1,8 @@
-"""The fields of an ensemble, side by side."""
+"""The fields of an ensemble side by side, and the mean of what its members say."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from napari_stsr.methods.suica.backbones import Backbone, FourierField, HashGrid, Siren
 from napari_stsr.methods.suica.params import SuicaParams
+from napari_stsr.results.expression import DecodedExpression, Floats32
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 # Wavelengths of the members' features in pitches where none is given: no single one fits all
 # tissues, and members that err differently have the better mean.
-_WAVELENGTHS = (24.0, 16.0, 12.0, 8.0, 6.0)
+_WAVELENGTHS = (20.0, 16.0, 12.0, 24.0, 14.0)
 _PUBLISHED_SCALE = 10.0
 _PLAIN_LAYERS = 10
 
@@ -81,3 +84,86 @@ def ensemble_of(
             levels = 16 if published else 5
             members.append(HashGrid(origin, reach, outputs, levels=levels, coarsest=coarsest))
     return Ensemble(members)
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleExpression:
+    """Mean of the members' compositions, times one depth.
+
+    Parameters
+    ----------
+    members : tuple of DecodedExpression
+        Of depth one.
+    depth : (m,) float32 array
+    """
+
+    members: tuple[DecodedExpression, ...]
+    depth: Floats32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return self.members[0].shape
+
+    def columns(self, genes: Ints) -> Floats32:
+        """Expected counts of the given gene columns."""
+        mean = self.members[0].columns(genes)
+        for member in self.members[1:]:
+            mean += member.columns(genes)
+        mean *= self.depth[:, None] / np.float32(len(self.members))
+        return mean
+
+    def relative_variance(self, genes: Ints) -> Floats32:
+        """Variance of the members over the square of their mean, (m, len(genes))."""
+        if len(self.members) < 2:
+            return np.zeros((len(self.depth), len(genes)), dtype=np.float32)
+        total = np.zeros((len(self.depth), len(genes)), dtype=np.float32)
+        square = np.zeros_like(total)
+        for member in self.members:
+            said = member.columns(genes)
+            total += said
+            square += said * said
+        n = np.float32(len(self.members))
+        mean = np.maximum(total / n, np.float32(1e-12))
+        return np.asarray(np.maximum(square / n / mean**2 - 1, 0) * (n / (n - 1)))
+
+    def take(self, targets: Ints | NDArray[np.bool_]) -> EnsembleExpression:
+        """Return some targets."""
+        members = tuple(member.take(targets) for member in self.members)
+        return EnsembleExpression(members, self.depth[targets])
+
+
+@dataclass(frozen=True, eq=False)
+class BlindExpression:
+    """What one member says of each target: the one that has not seen it.
+
+    Parameters
+    ----------
+    members : tuple of DecodedExpression
+        Of depth one.
+    fold : (m,) int array
+        Number of that member.
+    depth : (m,) float32 array
+    """
+
+    members: tuple[DecodedExpression, ...]
+    fold: Ints
+    depth: Floats32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Targets and genes."""
+        return self.members[0].shape
+
+    def columns(self, genes: Ints) -> Floats32:
+        """Expected counts of the given gene columns."""
+        out = np.zeros((len(self.fold), len(genes)), dtype=np.float32)
+        for number, member in enumerate(self.members):
+            rows = np.flatnonzero(self.fold == number)
+            out[rows] = member.take(rows).columns(genes) * self.depth[rows, None]
+        return out
+
+    def take(self, targets: Ints | NDArray[np.bool_]) -> BlindExpression:
+        """Return some targets."""
+        members = tuple(member.take(targets) for member in self.members)
+        return BlindExpression(members, self.fold[targets], self.depth[targets])

@@ -1,14 +1,15 @@
-"""A fitted SUICA: fields and a decoder, answering at any place."""
+"""A fitted SUICA: fields and decoders, answering at any place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_stsr.methods.baselines.depth import smooth_depth
 from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
@@ -16,10 +17,16 @@ from napari_stsr.methods.baselines.field import FieldFitted
 from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import Smoother
 from napari_stsr.methods.companion import Companion
+from napari_stsr.methods.conformal import faded
 from napari_stsr.methods.peers.linear import LinearExpression
 from napari_stsr.methods.suica.autoencoder import Decoder
-from napari_stsr.methods.suica.doubt import Doubt, DoubtExpression, fading
-from napari_stsr.methods.suica.ensemble import Ensemble, ensemble_of
+from napari_stsr.methods.suica.doubt import Doubt, DoubtExpression
+from napari_stsr.methods.suica.ensemble import (
+    BlindExpression,
+    Ensemble,
+    EnsembleExpression,
+    ensemble_of,
+)
 from napari_stsr.methods.suica.lesson import PUBLISHED_TOTAL, Lesson
 from napari_stsr.methods.suica.params import SuicaParams
 from napari_stsr.results.expression import DecodedExpression, Expression, ScaledExpression
@@ -32,28 +39,27 @@ Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 _CHUNK = 16_384
-# Members' hidden states are kept for the doubt up to this many values.
-_MOST_STATES = 100_000_000
 
 
 class SuicaFitted(FieldFitted):
-    """What SUICA learned: a continuous field of embeddings, and the decoder to genes."""
+    """What SUICA learned: continuous fields of embeddings, and decoders to genes."""
 
     params: SuicaParams
 
     def field(self, coordinates: Floats, run: Run) -> tuple[Expression, Expression | None]:
-        """Decode the fields' embeddings at each place; depth is a field of its own."""
+        """Decode the fields' embeddings at each place, times a smooth depth."""
+        measured = self.measured
+        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
         with limited_threads(run.threads):
+            depth = self._depth(smoother)
             if self.published:
-                return self._published(coordinates, run), None
-            said = self._said(coordinates, run)
-            own = self._decoded(said)
-            expected: Expression = own
-            companion = self.companion
-            if companion is not None:
-                other, _ = companion.kernel.field(coordinates, run)
-                expected = companion.mixed(own, other)
-            return expected, self._doubt(said, expected, coordinates)
+                return self._published(coordinates, depth, run), None
+            own = self._decoded(coordinates, depth, run)
+        expected: Expression = own
+        if self.companion is not None:
+            other, _ = self.companion.kernel.field(coordinates, run)
+            expected = self.companion.mixed(own, other)
+        return expected, self._doubt(Doubt(expected, own), coordinates)
 
     @property
     def published(self) -> bool:
@@ -63,120 +69,108 @@ class SuicaFitted(FieldFitted):
     @cached_property
     def companion(self) -> Companion | None:
         """The factor kernel it is mixed with."""
-        held = {
-            name.removeprefix("kernel/"): array
-            for name, array in self.learned.items()
-            if name.startswith("kernel/")
-        }
+        held = _under(self.learned, "kernel/")
         if not held:
             return None
         method = FactorKernel()
         shares = [float(held.pop(name)) for name in ("share", "depth_share")]
         basis = held.pop("basis")
-        params = method.parameters("auto")
-        kernel = FactorKernelFitted(method, self.measured, cast(Any, params), self.seed, held)
+        params = cast(Any, method.parameters("auto"))
+        kernel = FactorKernelFitted(method, self.measured, params, self.seed, held)
         return Companion(kernel, basis, *shares)
 
     @cached_property
-    def _modules(self) -> tuple[Ensemble, Decoder]:
-        learned, params = self.learned, self.params
-        outputs = int(learned["outputs"])
+    def _modules(self) -> tuple[Ensemble, list[Decoder]]:
+        learned = self.learned
+        outputs, backbone = int(learned["outputs"]), str(learned["backbone"])
+        widths = tuple(int(width) for width in learned["widths"])
+        measured = self.measured
         with torch.random.fork_rng(devices=[]):
             ensemble = ensemble_of(
-                self.measured.coordinates,
-                self.measured.spacing_um,
-                params,
-                str(learned["backbone"]),
-                outputs,
+                measured.coordinates, measured.spacing_um, self.params, backbone, outputs
             )
-            widths = tuple(int(width) for width in learned["widths"])
-            decoder = Decoder(outputs - (not self.published), widths, 1)
+            decoders = [Decoder(outputs, widths, 1) for _ in range(len(ensemble))]
         ensemble.load_state_dict(_state(learned, "field/"))
-        decoder.layers.load_state_dict(_state(learned, "decoder/"))
-        return ensemble.eval(), decoder.eval()
+        for member, decoder in enumerate(decoders):
+            decoder.layers.load_state_dict(_state(learned, f"decoder/{member}/"))
+        return ensemble.eval(), decoders
 
-    def _said(self, places: Floats, run: Run) -> Tensor:
-        """What every member says of places in µm, (members, m, outputs)."""
-        ensemble, _ = self._modules
-        pieces = []
-        for start in range(0, len(places), _CHUNK):
-            run.cancel.check()
-            some = torch.from_numpy(places[start : start + _CHUNK].astype(np.float32))
-            with torch.no_grad():
-                pieces.append(ensemble(ensemble.encode(some)))
-        return torch.cat(pieces, dim=1)
+    def _hidden(self, places: Floats, run: Run) -> Iterator[Floats32]:
+        """Hidden states (m, h) at places in µm, member after member."""
+        ensemble, decoders = self._modules
+        for field, decoder in zip(ensemble.members, decoders, strict=True):
+            out = np.empty((len(places), self.learned["weight"].shape[2]), dtype=np.float32)
+            for start in range(0, len(places), _CHUNK):
+                run.cancel.check()
+                part = slice(start, start + _CHUNK)
+                some = torch.from_numpy(places[part].astype(np.float32))
+                with torch.no_grad():
+                    out[part] = decoder.hidden(field(*cast(Any, field).encode(some))).numpy()
+            yield out
 
-    def _hidden(self, z: Tensor) -> Floats32:
-        with torch.no_grad():
-            return cast(Floats32, self._modules[1].hidden(z).numpy())
-
-    def _log_norm(self, hidden: Floats32) -> Floats32:
+    def _log_norm(self, hidden: Floats32, member: int, run: Run) -> Floats32:
         """Log of the softmax denominators over the genes trained on."""
-        weight = torch.from_numpy(self.learned["trained_weight"])
-        bias = torch.from_numpy(self.learned["trained_bias"])
+        weight = torch.from_numpy(self.learned["trained_weight"][member])
+        bias = torch.from_numpy(self.learned["trained_bias"][member])
         out = np.empty(len(hidden), dtype=np.float32)
         for start in range(0, len(hidden), _CHUNK // 4):
+            run.cancel.check()
             part = slice(start, start + _CHUNK // 4)
-            logits = torch.nn.functional.linear(torch.from_numpy(hidden[part]), weight, bias)
+            logits = nn.functional.linear(torch.from_numpy(hidden[part]), weight, bias)
             out[part] = torch.logsumexp(logits, dim=1).numpy()
         return out
 
-    def states(self, places: Floats, run: Run | None = None) -> tuple[Floats32, Floats32]:
-        """Hidden states (m, h) and log softmax denominators (m,) at places in µm."""
-        hidden = self._hidden(self._said(places, run or Run())[..., :-1].mean(dim=0))
-        return hidden, self._log_norm(hidden)
+    def states(self, places: Floats) -> Iterator[tuple[Floats32, Floats32]]:
+        """Hidden states (m, h) and log softmax denominators (m,), member after member."""
+        for member, hidden in enumerate(self._hidden(places, Run())):
+            yield hidden, self._log_norm(hidden, member, Run())
 
-    def left_out(self, places: Floats, fold: Ints) -> DecodedExpression:
-        """Expected counts at locations, each told by the member that has not seen it.
+    def left_out(self, rows: Ints, fold: Ints, run: Run) -> BlindExpression:
+        """Expected counts at measured locations, each told by the member blind to it.
 
         Parameters
         ----------
-        places : (r, 2) float array
-        fold : (r,) int array
-            That member; locations at -1 are left out of the answer.
+        rows, fold : (r,) int arrays
+            Locations of the slide, and that member of each.
+        run : Run
         """
-        rows = np.flatnonzero(fold >= 0)
-        said = self._said(places[rows], Run())[fold[rows], np.arange(len(rows))]
-        return self._decoded(said[None])
+        measured, places = self.measured, self.measured.coordinates[rows]
+        smoother = Smoother(measured.coordinates, places, measured.spacing_um, rows)
+        every = self._decoded(places, self._depth(smoother), run)
+        return BlindExpression(every.members, fold, every.depth)
 
-    def _decoded(self, said: Tensor) -> DecodedExpression:
-        """Expected counts from the members' mean."""
-        mean = said.mean(dim=0)
-        hidden = self._hidden(mean[:, :-1])
-        depth = np.exp(mean[:, -1].numpy()) * np.float32(self.learned["mean_total"])
-        return DecodedExpression(
-            hidden, self.learned["weight"], self.learned["bias"], self._log_norm(hidden), depth
-        )
+    def _decoded(self, places: Floats, depth: Floats32, run: Run) -> EnsembleExpression:
+        weight, bias = self.learned["weight"], self.learned["bias"]
+        ones = np.ones(len(places), dtype=np.float32)
+        members = []
+        for member, hidden in enumerate(self._hidden(places, run)):
+            norm = self._log_norm(hidden, member, run)
+            members.append(DecodedExpression(hidden, weight[member], bias[member], norm, ones))
+        return EnsembleExpression(tuple(members), depth)
 
-    def _published(self, places: Floats, run: Run) -> Expression:
-        """Scaled values, times a smooth depth over the scale."""
-        hidden = self._hidden(self._said(places, run)[0])
-        values = LinearExpression(hidden, self.learned["weight"].T, self.learned["bias"])
-        measured = self.measured
-        smoother = Smoother(measured.coordinates, places, measured.spacing_um)
-        bandwidth = float(self.learned["depth_bandwidth"])
-        depth = smooth_depth(smoother, self.learned["kept_totals"], bandwidth)
+    def _published(self, places: Floats, depth: Floats32, run: Run) -> Expression:
+        """Scaled values, times depth over the scale."""
+        (hidden,) = self._hidden(places, run)
+        values = LinearExpression(hidden, self.learned["weight"][0].T, self.learned["bias"][0])
         return ScaledExpression(values, depth / PUBLISHED_TOTAL)
 
-    def doubt_of(self, said: Tensor, expected: Expression) -> Doubt:
-        """What the members themselves know of their error."""
-        members, places = said.shape[:2]
-        many = members * places * self.learned["weight"].shape[1] > _MOST_STATES
-        if members < 2 or many:
-            return Doubt(expected, None, self.learned["weight"])
-        hidden = np.stack([self._hidden(z) for z in said[..., :-1].unbind()])
-        return Doubt(expected, hidden, self.learned["weight"])
+    def _depth(self, smoother: Smoother) -> Floats32:
+        bandwidth = float(self.learned["depth_bandwidth"])
+        return smooth_depth(smoother, self.learned["depths"], bandwidth)
 
-    def blind_doubt(self, places: Floats, rows: Ints, fold: Ints, run: Run) -> Doubt:
-        """Doubt at measured locations `rows`, each told by the member that has not seen it."""
-        said = self._said(places, run)
-        own = self._decoded(said[fold, np.arange(len(fold))][None])
+    def blind_doubt(self, rows: Ints, fold: Ints, run: Run) -> Doubt:
+        """Doubt at measured locations, each told by the member blind to it; see `left_out`.
+
+        All members together tell how far members differ.
+        """
+        own = self.left_out(rows, fold, run)
         expected: Expression = own
         if self.companion is not None:
             expected = self.companion.mixed(own, self.companion.kernel.left_out(rows, run))
-        return self.doubt_of(said, expected)
+        places = self.measured.coordinates[rows]
+        return Doubt(expected, self._decoded(places, own.depth, run))
 
-    def _doubt(self, said: Tensor, expected: Expression, places: Floats) -> Expression | None:
+    def _doubt(self, doubt: Doubt, places: Floats) -> Expression | None:
         if "doubt/relative" not in self.learned:
             return None
         companion, measured = self.companion, self.measured
@@ -185,20 +179,21 @@ class SuicaFitted(FieldFitted):
             reach = max(reach, float(companion.kernel.learned["bandwidth"]))
         known = measured.coordinates[measured.totals > 0]
         return DoubtExpression(
-            self.doubt_of(said, expected),
+            doubt,
             self.learned["doubt/relative"],
             self.learned["doubt/unknown"],
             float(self.learned["doubt/factor"]),
-            fading(known, places, measured.spacing_um, reach),
+            faded(known, places, measured.spacing_um, reach),
         )
 
 
+def _under(learned: Any, prefix: str) -> Arrays:
+    return {n.removeprefix(prefix): array for n, array in learned.items() if n.startswith(prefix)}
+
+
 def _state(learned: Any, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(np.array(array))
-        for name, array in learned.items()
-        if name.startswith(prefix)
-    }
+    held = _under(learned, prefix)
+    return {name: torch.from_numpy(np.array(array)) for name, array in held.items()}
 
 
 def companion_arrays(companion: Companion) -> Arrays:
@@ -210,7 +205,7 @@ def companion_arrays(companion: Companion) -> Arrays:
 
 def arrays_of(
     ensemble: Ensemble,
-    decoder: Decoder,
+    decoders: list[Decoder],
     lesson: Lesson,
     slide: Slide,
     measured: Measured,
@@ -218,38 +213,35 @@ def arrays_of(
     published: bool,
 ) -> Arrays:
     """Return what networks learned as arrays; genes they were not trained on are empty yet."""
-    arrays: Arrays = {
-        f"field/{name}": value.detach().cpu().numpy()
-        for name, value in ensemble.state_dict().items()
-    }
-    for name, value in decoder.layers.state_dict().items():
-        arrays[f"decoder/{name}"] = value.detach().cpu().numpy()
-    full = decoder.output.weight.detach().cpu().numpy()
-    full_bias = decoder.output.bias.detach().cpu().numpy()
+    arrays: Arrays = {f"field/{n}": _plain(value) for n, value in ensemble.state_dict().items()}
+    for member, decoder in enumerate(decoders):
+        for name, value in decoder.layers.state_dict().items():
+            arrays[f"decoder/{member}/{name}"] = _plain(value)
+    full = np.stack([_plain(decoder.output.weight) for decoder in decoders])
+    full_bias = np.stack([_plain(decoder.output.bias) for decoder in decoders])
     wanted = measured.gene_columns
     known = np.isin(wanted, lesson.genes)
     at = np.searchsorted(lesson.genes, wanted[known])
-    weight = np.zeros((len(wanted), full.shape[1]), dtype=np.float32)
-    weight[known] = full[at]
-    widths = [layer.out_features for layer in decoder.layers if hasattr(layer, "out_features")]
+    weight = np.zeros((len(decoders), len(wanted), full.shape[2]), dtype=np.float32)
+    bias = np.full((len(decoders), len(wanted)), -30.0, dtype=np.float32)
+    if published:
+        # Of genes the filters dropped only the mean share is known.
+        share = slide.counts.gene_totals[wanted] / max(float(lesson.depths.sum()), 1.0)
+        bias[:] = PUBLISHED_TOTAL * share
+    weight[:, known], bias[:, known] = full[:, at], full_bias[:, at]
+    layers = [layer for layer in decoders[0].layers if isinstance(layer, nn.Linear)]
     arrays |= {
         "backbone": np.array(backbone),
-        "widths": np.array(widths, dtype=np.int64),
+        "widths": np.array([layer.out_features for layer in layers], dtype=np.int64),
         "outputs": np.array(cast(Any, ensemble.members[0]).outputs),
         "weight": weight,
-    }
-    if published:
-        kept = np.asarray(slide.counts.genes(lesson.genes).sum(axis=1), dtype=np.float64).ravel()
-        # Of genes the filters dropped only the mean share is known.
-        share = slide.counts.gene_totals[wanted] / max(float(kept.sum()), 1.0)
-        bias = (PUBLISHED_TOTAL * share).astype(np.float32)
-        bias[known] = full_bias[at]
-        return arrays | {"bias": bias, "kept_totals": kept}
-    bias = np.full(len(wanted), -30.0, dtype=np.float32)
-    bias[known] = full_bias[at]
-    return arrays | {
         "bias": bias,
-        "trained_weight": full,
-        "trained_bias": full_bias,
-        "mean_total": np.array(lesson.totals.mean()),
+        "depths": lesson.depths,
     }
+    if not published:
+        arrays |= {"trained_weight": full, "trained_bias": full_bias}
+    return arrays
+
+
+def _plain(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy()

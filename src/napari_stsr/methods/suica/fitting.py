@@ -39,7 +39,8 @@ from napari_stsr.training.progress import Progress, Run, spanned
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 _PASSES = 200
-_MOST_DECODED = 5000
+_MOST_DECODED = 2500
+_FAINT = 0.1
 _LOWER = "batch size, members or variable genes"
 # Shares of the whole fit that training takes; the companion and uncertainty come after it.
 _TRAINED = 0.9
@@ -79,7 +80,7 @@ class Fitting:
         }
         self.weights = weights
         total = sum(weights.values()) / _TRAINED
-        self.depth: Arrays = self._depth() if self.published else {}
+        self.depth_bandwidth = self._depth_bandwidth()
         self.trainer = Trainer(run, Checkpoints(run.checkpoints, self._identity()), total)
 
     def run_through(self) -> Generator[Progress, None, Arrays]:
@@ -88,14 +89,13 @@ class Fitting:
         with limited_threads(self.run.threads):
             ensemble = self._ensemble()
             if params.ablation == "autoencoder":
-                decoder = self._plain_decoder()
-                log_size = torch.zeros(len(lesson.genes))
+                decoders = self._plain_decoders()
             else:
-                decoder, log_size, z = yield from self._autoencoder()
+                decoders, z = yield from self._autoencoders()
                 yield from self._embedding(ensemble, z)
-            self.trainer.snapshot = lambda: self._preview(ensemble, decoder)
-            yield from self._expression(ensemble, decoder, log_size)
-            learned = self._learned(ensemble, decoder)
+            self.trainer.snapshot = lambda: self._preview(ensemble, decoders)
+            yield from self._expression(ensemble, decoders)
+            learned = self._learned(ensemble, decoders)
             yield from self._further(learned)
             if not self.published:
                 if params.mix != "off":
@@ -103,14 +103,13 @@ class Fitting:
                 learned.update((yield from learn_doubt(self._fitted(learned), lesson, self.run)))
         return learned
 
-    def _depth(self) -> Arrays:
-        """Bandwidth of the depth, which the published form does not learn."""
-        measured = self.measured
-        kept = np.asarray(self.slide.counts.genes(self.lesson.genes).sum(axis=1), dtype=np.float64)
-        pitch, seed = measured.lattice.pitch_um, self.run.seed
-        left_out = LeftOut.of(measured.coordinates, measured.totals > 0, pitch, seed)
-        width = depth_bandwidth(left_out, kept.ravel(), self.run.cancel.check)
-        return {"depth_bandwidth": np.array(width)}
+    def _depth_bandwidth(self) -> float:
+        """Bandwidth in µm at which left-out depths are told best."""
+        measured, run = self.measured, self.run
+        told = LeftOut.of(
+            measured.coordinates, measured.totals > 0, measured.lattice.pitch_um, run.seed
+        )
+        return depth_bandwidth(told, self.lesson.depths, run.cancel.check)
 
     def _batches(self) -> int:
         return max(1, -(-len(self.lesson) // self.params.batch))
@@ -134,27 +133,34 @@ class Fitting:
                 pitch,
                 params,
                 self.backbone,
-                outputs + (not self.published),
+                outputs,
             )
 
-    def _plain_decoder(self) -> Decoder:
+    def _plain_decoders(self) -> list[Decoder]:
+        genes = len(self.lesson.genes)
         with seeded(self.run.seed, "decoder"):
-            return Decoder(self.params.hidden, (), len(self.lesson.genes))
+            decoders = [Decoder(self.params.hidden, (), genes) for _ in range(self.params.members)]
+        if not self.published:
+            for decoder in decoders:
+                _start_at_frequencies(decoder, self.lesson)
+        return decoders
 
-    def _autoencoder(self) -> Generator[Progress, None, tuple[Decoder, Tensor, Tensor]]:
+    def _autoencoders(
+        self,
+    ) -> Generator[Progress, None, tuple[list[Decoder], Tensor]]:
         params, lesson = self.params, self.lesson
         widths: tuple[int, ...] = (params.hidden,)
         if self.published:
             widths = (params.hidden, max(params.hidden // 4, 1), max(params.hidden // 32, 1))
-        logs = lesson.values.copy()
-        logs.data = np.log1p(logs.data)
-        k = 1 if params.ablation == "graph" else params.neighbours
-        summed = Summed(nearest_graph(lesson.places, k), logs)
+        genes, members = len(lesson.genes), range(params.members)
         with seeded(self.run.seed, "autoencoder"):
-            network = GraphAutoencoder(len(lesson.genes), params.latent, widths)
-        training = AutoencoderTraining(network, summed, lesson, self.published)
+            networks = [GraphAutoencoder(genes, params.latent, widths) for _ in members]
         if not self.published:
-            _start_at_frequencies(network.decoder, lesson)
+            for network in networks:
+                _start_at_frequencies(network.decoder, lesson)
+        summed = self._summed()
+        training = AutoencoderTraining(networks, summed, lesson, self.published)
+        every = self._summed_over(None)
         stage = Stage(
             "autoencoder",
             "learning the embedding",
@@ -165,31 +171,46 @@ class Fitting:
             -(-len(lesson) // self._batches()),
             params.autoencoder_rate,
             decay=not self.published,
+            validate=(lambda: training.validation(every)) if params.members > 1 else None,
+            patience=params.patience,
             weight=self.weights["autoencoder"],
             lower=_LOWER,
             clip=float("inf") if self.published else 5.0,
         )
         yield from self.trainer.fit(stage)
-        z = yield from self._embedded(network, logs, k)
-        return network.decoder.requires_grad_(True), training.log_size, z
+        z = yield from self._embedded(networks, summed)
+        return [network.decoder.requires_grad_(True) for network in networks], z
+
+    def _summed(self) -> list[Summed]:
+        """Summed logs for every member, on the graph of the locations it sees."""
+        lesson, leak = self.lesson, self.params.leak
+        return [
+            self._summed_over(None if leak else lesson.seen(m)) for m in range(self.params.members)
+        ]
+
+    def _summed_over(self, among: NDArray[np.bool_] | None) -> Summed:
+        params, lesson = self.params, self.lesson
+        logs = lesson.values.copy()
+        logs.data = np.log1p(logs.data)
+        k = 1 if params.ablation == "graph" else params.neighbours
+        # Several members would keep as many dense matrices.
+        return Summed(nearest_graph(lesson.places, k, among), logs, params.members == 1)
 
     def _embedded(
-        self, network: GraphAutoencoder, logs: Any, k: int
+        self, networks: list[GraphAutoencoder], summed: list[Summed]
     ) -> Generator[Progress, None, Tensor]:
-        """Embeddings for every member, each on the graph of the locations it sees."""
+        """Every member's embeddings of what it sees."""
         lesson, device = self.lesson, self.trainer.device
-        network.eval()
-        members = 1 if self.params.leak or self.params.members == 1 else self.params.members
-        z = torch.zeros(members, len(lesson), self.params.latent)
-        for member in range(members):
-            yield Progress("embedding the slide", member, members, self.trainer.fraction)
-            seen = np.arange(len(lesson)) if members == 1 else np.flatnonzero(lesson.fold != member)
-            summed = Summed(nearest_graph(lesson.places[seen], k), logs[seen], whole=False)
+        z = torch.zeros(len(networks), len(lesson), self.params.latent)
+        for member, network in enumerate(networks):
+            yield Progress("embedding the slide", member, len(networks), self.trainer.fraction)
+            network.eval()
+            seen = np.flatnonzero(lesson.seen(member))
             for start in range(0, len(seen), 2048):
                 self.run.cancel.check()
-                part = np.arange(start, min(start + 2048, len(seen)))
+                part = seen[start : start + 2048]
                 with torch.no_grad():
-                    z[member, seen[part]] = network.encode(*summed.rows(part, device)).float().cpu()
+                    z[member, part] = network.encode(*summed[member].rows(part, device)).cpu()
         return z
 
     def _embedding(self, ensemble: Ensemble, z: Tensor) -> Generator[Progress, None, None]:
@@ -212,7 +233,7 @@ class Fitting:
         ensemble.requires_grad_(True)
 
     def _expression(
-        self, ensemble: Ensemble, decoder: Decoder, log_size: Tensor
+        self, ensemble: Ensemble, decoders: list[Decoder]
     ) -> Generator[Progress, None, None]:
         params, lesson = self.params, self.lesson
         training: PublishedTraining | CountTraining
@@ -220,14 +241,14 @@ class Fitting:
         if self.published:
             training = PublishedTraining(
                 ensemble,
-                decoder,
+                decoders[0],
                 lesson,
                 dice=params.ablation != "dice",
                 together=params.ablation == "autoencoder",
             )
         else:
             pitch = self.measured.spacing_um
-            training = CountTraining(ensemble, decoder, lesson, log_size, params.jitter * pitch)
+            training = CountTraining(ensemble, decoders, lesson, params.jitter * pitch)
             if params.members > 1:
                 validate = training.validation
         stage = Stage(
@@ -247,28 +268,28 @@ class Fitting:
             clip=float("inf") if self.published else 5.0,
         )
         yield from self.trainer.fit(stage)
-        ensemble.cpu().eval()
-        decoder.cpu().eval()
+        for module in (ensemble, *decoders):
+            module.cpu().eval()
 
-    def _learned(self, ensemble: Ensemble, decoder: Decoder) -> Arrays:
+    def _learned(self, ensemble: Ensemble, decoders: list[Decoder]) -> Arrays:
         arrays = arrays_of(
             ensemble,
-            decoder,
+            decoders,
             self.lesson,
             self.slide,
             self.measured,
             self.backbone,
             self.published,
         )
-        return arrays | self.depth
+        return arrays | {"depth_bandwidth": np.array(self.depth_bandwidth)}
 
     def _fitted(self, learned: Arrays) -> SuicaFitted:
         return SuicaFitted(self.method, self.measured, self.params, self.run.seed, learned)
 
-    def _preview(self, ensemble: Ensemble, decoder: Decoder) -> NDArray[np.float32] | None:
+    def _preview(self, ensemble: Ensemble, decoders: list[Decoder]) -> NDArray[np.float32] | None:
         if self.run.preview is None:
             return None
-        return self.run.preview(self._fitted(self._learned(ensemble, decoder)))
+        return self.run.preview(self._fitted(self._learned(ensemble, decoders)))
 
     def _further(self, learned: Arrays) -> Generator[Progress, None, None]:
         """Decode the genes asked for that no network was trained on, from the members' states."""
@@ -276,21 +297,22 @@ class Fitting:
         further = np.flatnonzero(~np.isin(wanted, lesson.genes))
         if self.published or not len(further):
             return
-        yield Progress("decoding all other genes", 0, 1, _TRAINED)
         chosen = np.arange(len(lesson))
         if len(chosen) > _MOST_DECODED:
             rng = np.random.default_rng([self.run.seed, 9])
             chosen = np.sort(rng.choice(len(chosen), _MOST_DECODED, replace=False))
-        hidden, log_norm = self._fitted(learned).states(lesson.places[chosen])
-        offset = (np.log(lesson.totals[chosen]) - log_norm).astype(np.float32)
         counts = Counts(self.measured.counts.rows[lesson.rows[chosen]]).genes(further)
+        fitted, ridge = self._fitted(learned), 0.0
 
         def checked(done: float) -> None:
             self.run.cancel.check()
 
-        ridge = chosen_ridge(hidden, offset, counts, self.run.seed, checked)
-        weight, bias = poisson_weights(hidden, offset, counts, ridge=ridge, checked=checked)
-        learned["weight"][further], learned["bias"][further] = weight, bias
+        for member, (hidden, log_norm) in enumerate(fitted.states(lesson.places[chosen])):
+            yield Progress("decoding all other genes", member, self.params.members, _TRAINED)
+            offset = (np.log(lesson.totals[chosen]) - log_norm).astype(np.float32)
+            ridge = ridge or chosen_ridge(hidden, offset, counts, self.run.seed, checked)
+            weight, bias = poisson_weights(hidden, offset, counts, ridge=ridge, checked=checked)
+            learned["weight"][member, further], learned["bias"][member, further] = weight, bias
 
     def _companion(self, learned: Arrays) -> Generator[Progress, None, None]:
         """Fit the factor kernel and find SUICA's share beside it where each member is blind."""
@@ -302,7 +324,7 @@ class Fitting:
         every = self.slide.counts.gene_totals[lesson.genes].sum()
         asked = self.measured.counts.gene_totals[in_depth].sum()
         held = lesson.rows[np.flatnonzero(lesson.fold >= 0)]
-        own = self._fitted(learned).left_out(lesson.places, lesson.fold)
+        own = self._fitted(learned).left_out(held, lesson.fold[lesson.fold >= 0], self.run)
         counts = self.measured.counts.rows[held]
         companion = fit_companion(kernel, own, counts, held, in_depth, asked / every, self.run)
         learned.update(companion_arrays(companion))
@@ -325,8 +347,9 @@ class Fitting:
 
 
 def _start_at_frequencies(decoder: Decoder, lesson: Lesson) -> None:
-    """Let the decoder begin at what the slide holds on average."""
+    """Let the decoder begin near what the slide holds on average."""
     totals = np.asarray(lesson.values.sum(axis=0), dtype=np.float64).ravel()
     log_share = np.log((totals + 0.5) / (totals + 0.5).sum())
     with torch.no_grad():
+        decoder.output.weight.mul_(_FAINT)
         decoder.output.bias.copy_(torch.from_numpy(log_share.astype(np.float32)))

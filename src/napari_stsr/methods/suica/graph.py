@@ -17,7 +17,9 @@ Floats = NDArray[np.float64]
 _MOST_BYTES = 1_000_000_000
 
 
-def nearest_graph(coordinates: Floats, neighbours: int) -> sparse.csr_matrix:
+def nearest_graph(
+    coordinates: Floats, neighbours: int, among: NDArray[np.bool_] | None = None
+) -> sparse.csr_matrix:
     """Directed graph to the nearest locations, the location itself among them, (n, n) CSR of ones.
 
     Parameters
@@ -25,17 +27,22 @@ def nearest_graph(coordinates: Floats, neighbours: int) -> sparse.csr_matrix:
     coordinates : (n, 2) float array
         µm.
     neighbours : int
-        k, at most n; 1 leaves only the location itself.
+        k, at most as many as there are; 1 leaves only the location itself.
+    among : (n,) bool array, optional
+        Locations that may be neighbours; rows of the others hold nothing.
     """
     n = len(coordinates)
-    k = min(neighbours, n)
-    _, near = cKDTree(coordinates).query(coordinates, k=k)
-    near = np.asarray(near).reshape(n, k)
+    there = np.arange(n) if among is None else np.flatnonzero(among)
+    k = min(neighbours, len(there))
+    _, near = cKDTree(coordinates[there]).query(coordinates[there], k=k)
+    near = there[np.asarray(near).reshape(len(there), k)]
     # Of locations at one place any may come first: the location itself must be there.
-    lost = ~(near == np.arange(n)[:, None]).any(axis=1)
-    near[lost, -1] = np.flatnonzero(lost)
-    ends = np.arange(0, n * k + 1, k)
-    return sparse.csr_matrix((np.ones(n * k, dtype=np.float32), near.ravel(), ends), shape=(n, n))
+    lost = ~(near == there[:, None]).any(axis=1)
+    near[lost, -1] = there[lost]
+    size = np.zeros(n + 1, dtype=np.int64)
+    size[there + 1] = k
+    ones = np.ones(near.size, dtype=np.float32)
+    return sparse.csr_matrix((ones, near.ravel(), np.cumsum(size)), shape=(n, n))
 
 
 @dataclass(eq=False)

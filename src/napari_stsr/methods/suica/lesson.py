@@ -35,6 +35,8 @@ class Lesson:
         Float32 counts, or counts scaled to `PUBLISHED_TOTAL`.
     totals : (r,) float array
         Counts over `genes`.
+    depths : (n,) float array
+        The same for all locations of the slide.
     places : (r, 2) float array
         µm.
     fold : (r,) int array
@@ -45,6 +47,7 @@ class Lesson:
     genes: Ints
     values: sparse.csr_matrix
     totals: Floats
+    depths: Floats
     places: Floats
     fold: Ints
 
@@ -87,14 +90,14 @@ class Lesson:
         if params.members > 1:
             order = np.random.default_rng([seed, 41]).permutation(len(rows))
             fold[order] = np.arange(len(rows)) % params.members
-        return cls(rows, genes, values, totals[rows], slide.coordinates[rows], fold)
+        return cls(rows, genes, values, totals[rows], totals, slide.coordinates[rows], fold)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def held(self, member: int) -> Ints:
-        """Locations of the lesson a member does not see."""
-        return np.flatnonzero(self.fold == member)
+    def seen(self, member: int) -> NDArray[np.bool_]:
+        """Which locations of the lesson a member sees."""
+        return np.asarray(self.fold != member)
 
 
 def _published_genes(slide: Slide) -> Ints:

@@ -37,8 +37,8 @@ class SuicaParams(FieldParams):
     members: int = parameter(
         5,
         "Ensemble",
-        "Fields trained side by side. Each leaves another share of the locations out: from these "
-        "come the stopping point, the shares and the uncertainty. 1 keeps none out.",
+        "Models trained side by side, each blind to another share of the locations: from these "
+        "come the stopping point, the shares and the uncertainty. 1 is blind to none.",
         low=1,
         high=20,
     )
@@ -81,10 +81,10 @@ class SuicaParams(FieldParams):
         advanced=True,
     )
     latent: int = parameter(
-        16, "Latent dimensions", "Size of the embedding.", low=2, high=128, advanced=True
+        8, "Latent dimensions", "Size of the embedding.", low=2, high=128, advanced=True
     )
     hidden: int = parameter(
-        128,
+        64,
         "Hidden units",
         "Width of autoencoder and decoder (its first layer in the published form).",
         low=8,
@@ -95,7 +95,7 @@ class SuicaParams(FieldParams):
         256, "Field width", "Width of the field's layers.", low=8, high=4096, advanced=True
     )
     autoencoder_steps: int = parameter(
-        600,
+        400,
         "Autoencoder steps",
         "Most training steps of the autoencoder; 0 takes 200 passes, as published.",
         low=0,
@@ -103,7 +103,7 @@ class SuicaParams(FieldParams):
         advanced=True,
     )
     field_steps: int = parameter(
-        300,
+        200,
         "Field steps",
         "Training steps in which the field learns the embedding.",
         low=1,
@@ -111,7 +111,7 @@ class SuicaParams(FieldParams):
         advanced=True,
     )
     decoder_steps: int = parameter(
-        1200,
+        1500,
         "Decoder steps",
         "Most training steps in which field and decoder (published: the decoder alone) learn the "
         "expression.",
@@ -128,7 +128,7 @@ class SuicaParams(FieldParams):
         advanced=True,
     )
     autoencoder_rate: float = parameter(
-        1e-3,
+        3e-4,
         "Learning rate of the autoencoder",
         "Step size of Adam.",
         low=1e-7,
@@ -136,7 +136,7 @@ class SuicaParams(FieldParams):
         advanced=True,
     )
     learning_rate: float = parameter(
-        1e-3,
+        3e-4,
         "Learning rate",
         "Step size of AdamW for field and decoder.",
         low=1e-7,
@@ -144,10 +144,10 @@ class SuicaParams(FieldParams):
         advanced=True,
     )
     weight_decay: float = parameter(
-        0.01, "Weight decay", "Of AdamW.", low=0.0, high=10.0, advanced=True
+        0.1, "Weight decay", "Of AdamW.", low=0.0, high=10.0, advanced=True
     )
     jitter: float = parameter(
-        0.3,
+        0.5,
         "Jitter",
         "Training places are shaken by a normal draw of so many pitches: a location gathers from "
         "around its centre, and the field is kept from following single ones.",
@@ -167,7 +167,7 @@ class SuicaParams(FieldParams):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "auto": {},
-    "fast": {"members": 3, "autoencoder_steps": 300, "field_steps": 150, "decoder_steps": 500},
+    "fast": {"members": 3, "autoencoder_steps": 200, "field_steps": 100, "decoder_steps": 500},
     "paper": {
         "objective": "published",
         "mix": "off",
@@ -182,6 +182,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 512,
         "autoencoder_rate": 1e-5,
         "learning_rate": 1e-4,
+        "weight_decay": 0.01,
         "jitter": 0.0,
         "patience": 0,
     },

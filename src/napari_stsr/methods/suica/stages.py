@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_stsr.methods.layers.likelihood import SparseBatch, log_likelihood
+from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.ensemble import Ensemble
 from napari_stsr.methods.suica.graph import Summed
@@ -22,40 +23,75 @@ _MOST_VALIDATED = 1500
 
 
 class AutoencoderTraining(nn.Module):
-    """Loss of the autoencoder: squared error of the values, or likelihood of the counts.
+    """Loss of the members' autoencoders: squared error of values, or likelihood of counts.
 
     Parameters
     ----------
-    network : GraphAutoencoder
-    summed : Summed
+    networks : list of GraphAutoencoder
+        One a member.
+    summed : list of Summed
+        Likewise, on graphs of what each member sees.
     lesson : Lesson
     published : bool
         Mean squared error over all entries of ``relu`` of the output.
     """
 
     def __init__(
-        self, network: GraphAutoencoder, summed: Summed, lesson: Lesson, published: bool
+        self,
+        networks: list[GraphAutoencoder],
+        summed: list[Summed],
+        lesson: Lesson,
+        published: bool,
     ) -> None:
         super().__init__()
-        self.network, self.summed, self.lesson = network, summed, lesson
-        self.published = published
-        self.log_size = nn.Parameter(torch.zeros(len(lesson.genes)), requires_grad=not published)
+        self.networks = nn.ModuleList(networks)
+        self.summed, self.lesson, self.published = summed, lesson, published
+        self.typical = float(lesson.totals.mean())
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
-        """Loss of one batch."""
-        device = self.network.decoder.output.weight.device
-        rows = items.numpy()
-        batch = SparseBatch.of(self.lesson.values[rows], device)
-        said = self.network.decoder(self.network.encode(*self.summed.rows(rows, device)))
+        """Loss of one batch, the mean over members and what they see."""
+        losses = [self._loss(member, items.numpy()) for member in range(len(self.networks))]
+        return torch.stack(losses).mean()
+
+    def _loss(self, member: int, items: Ints) -> Tensor:
+        rows = items[self.lesson.seen(member)[items]]
+        batch, said = self._said(member, rows, self.summed[member])
         if self.published:
             return functional.mse_loss(functional.relu(said), batch.dense())
-        return _unlikeliness(batch, said, self.log_size).mean()
+        return _unlikeliness(batch, said, self.typical).mean()
+
+    def _said(self, member: int, rows: Ints, summed: Summed) -> tuple[SparseBatch, Tensor]:
+        network = cast(GraphAutoencoder, self.networks[member])
+        device = network.graph_layer.weight.device
+        said = network.decoder(network.encode(*summed.rows(rows, device)))
+        return SparseBatch.of(self.lesson.values[rows], device), said
+
+    def validation(self, every: Summed) -> float:
+        """Loss at locations given back by the member that was not trained on them.
+
+        Parameters
+        ----------
+        every : Summed
+            On the graph of all locations.
+        """
+        losses = []
+        for member in range(len(self.networks)):
+            batch, said = self._said(member, _blind(self.lesson, member), every)
+            losses.append(_unlikeliness(batch, said, self.typical))
+        return float(torch.cat(losses).mean())
 
 
-def _unlikeliness(batch: SparseBatch, logits: Tensor, log_size: Tensor) -> Tensor:
-    """Negative log-likelihood of every row given its total, per gene, (b,)."""
-    log_mean = functional.log_softmax(logits, dim=1) + torch.log(batch.totals())[:, None]
-    return -log_likelihood(batch, log_mean, log_size) / batch.columns
+def _blind(lesson: Lesson, member: int) -> Ints:
+    """Locations a member does not see, as many as a validation takes."""
+    members = int(lesson.fold.max()) + 1
+    return np.flatnonzero(~lesson.seen(member))[: _MOST_VALIDATED // members]
+
+
+def _unlikeliness(batch: SparseBatch, logits: Tensor, typical: float) -> Tensor:
+    """Negative multinomial log-likelihood of every row, (b,), in units of the typical total."""
+    log_share = functional.log_softmax(logits, dim=1).flatten()
+    own = log_share[batch.row * batch.columns + batch.column] * batch.value
+    return -own.new_zeros(batch.rows).index_add(0, batch.row, own) / typical
 
 
 class EmbeddingTraining(nn.Module):
@@ -65,30 +101,25 @@ class EmbeddingTraining(nn.Module):
     ----------
     ensemble : Ensemble
     lesson : Lesson
-    z : (members or 1, r, latent) tensor
-        Embeddings; of a location held out from a member, that member sees none.
+    z : (members, r, latent) tensor
+        Each member's embeddings of what it sees.
     """
 
     def __init__(self, ensemble: Ensemble, lesson: Lesson, z: Tensor) -> None:
         super().__init__()
-        self.ensemble = ensemble
-        self.z = z
-        self.seen = _seen(lesson, len(ensemble))
+        self.ensemble, self.z = ensemble, z
+        members = range(len(ensemble))
+        self.seen = torch.from_numpy(np.stack([lesson.seen(member) for member in members]))
         self.encoded = _Encoded(ensemble, lesson)
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
-        """Loss of one batch, the mean over members."""
+        """Loss of one batch, the mean over members and what they see."""
         said: Tensor = self.ensemble(self.encoded.at(items))
-        target, seen = self.z[:, items].to(said), self.seen[:, items].to(said)
-        apart = said[..., : target.shape[2]] - target
+        apart = said - self.z[:, items].to(said)
         error = (apart**2 + apart.abs()).mean(dim=2)
+        seen = self.seen[:, items].to(said)
         loss: Tensor = (error * seen).sum() / seen.sum().clamp_min(1)
         return loss
-
-
-def _seen(lesson: Lesson, members: int) -> Tensor:
-    """Which locations a member sees, (members, r)."""
-    return torch.from_numpy(lesson.fold[None] != np.arange(members)[:, None])
 
 
 class _Encoded:
@@ -100,51 +131,47 @@ class _Encoded:
         self._all: list[tuple[Tensor, ...]] | None = None
 
     def at(self, items: Tensor) -> list[tuple[Tensor, ...]]:
-        device = next(self.ensemble.parameters()).device
         if self._all is None:
             with torch.no_grad():
-                self._all = self.ensemble.encode(self.places.to(device))
+                self._all = self.ensemble.encode(self.places.to(self._device))
         return [tuple(what[items] for what in member) for member in self._all]
 
     def shaken(
         self, items: Tensor, generator: np.random.Generator, width: float
     ) -> list[tuple[Tensor, ...]]:
-        device = next(self.ensemble.parameters()).device
         drawn = generator.normal(0.0, width, (len(items), 2)).astype(np.float32)
-        return self.ensemble.encode((self.places[items] + torch.from_numpy(drawn)).to(device))
+        shaken = self.places[items] + torch.from_numpy(drawn)
+        return self.ensemble.encode(shaken.to(self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.ensemble.parameters()).device
 
 
 class CountTraining(nn.Module):
-    """Likelihood of the counts where every member says what a place holds.
-
-    A member's last output is the log of the depth; its loss is that of an exponential law,
-    ``log D + T/D``, whose minimum is the mean.
+    """Likelihood of the counts where every member says what a place is made of.
 
     Parameters
     ----------
     ensemble : Ensemble
-    decoder : Decoder
+    decoders : list of Decoder
+        One a member.
     lesson : Lesson
-    log_size : (t,) tensor
-        Where the sizes of the negative binomials start.
     jitter_um : float
     """
 
     def __init__(
         self,
         ensemble: Ensemble,
-        decoder: Decoder,
+        decoders: list[Decoder],
         lesson: Lesson,
-        log_size: Tensor,
         jitter_um: float,
     ) -> None:
         super().__init__()
-        self.ensemble, self.decoder, self.lesson = ensemble, decoder, lesson
-        self.log_size = nn.Parameter(log_size.detach().clone())
-        self.jitter_um = jitter_um
-        self.seen = _seen(lesson, len(ensemble))
+        self.ensemble, self.decoders = ensemble, nn.ModuleList(decoders)
+        self.lesson, self.jitter_um = lesson, jitter_um
+        self.typical = float(lesson.totals.mean())
         self.encoded = _Encoded(ensemble, lesson)
-        self.depth = torch.from_numpy((lesson.totals / lesson.totals.mean()).astype(np.float32))
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
         """Loss of one batch, the mean over members and what they see."""
@@ -152,28 +179,24 @@ class CountTraining(nn.Module):
             what = self.encoded.shaken(items, generator, self.jitter_um)
         else:
             what = self.encoded.at(items)
-        losses = self._losses(items, what)
-        seen = self.seen[:, items].to(losses)
-        loss: Tensor = (losses * seen).sum() / seen.sum().clamp_min(1)
-        return loss
+        losses = []
+        for member, z in enumerate(self.ensemble(what).unbind()):
+            seen = np.flatnonzero(self.lesson.seen(member)[items.numpy()])
+            losses.append(self._losses(member, items[seen], z[seen]))
+        return torch.cat(losses).mean()
 
-    def _losses(self, items: Tensor, what: list[tuple[Tensor, ...]]) -> Tensor:
-        """Loss of every member at every location, (members, b)."""
-        said: Tensor = self.ensemble(what)
-        batch = SparseBatch.of(self.lesson.values[items.numpy()], said.device)
-        log_depth, depth = said[..., -1], self.depth[items].to(said)
-        losses = [
-            _unlikeliness(batch, self.decoder(z), self.log_size) for z in said[..., :-1].unbind()
-        ]
-        per_gene = 1 / batch.columns
-        return torch.stack(losses) + per_gene * (log_depth + depth * torch.exp(-log_depth))
+    def _losses(self, member: int, items: Tensor, z: Tensor) -> Tensor:
+        batch = SparseBatch.of(self.lesson.values[items.numpy()], z.device)
+        return _unlikeliness(batch, self.decoders[member](z), self.typical)
 
     def validation(self) -> float:
-        """Loss at locations held out, each told by the member that does not know it."""
-        held = torch.from_numpy(np.flatnonzero(self.lesson.fold >= 0)[:_MOST_VALIDATED])
-        losses = self._losses(held, self.encoded.at(held))
-        blind = ~self.seen[:, held].to(losses.device)
-        return float((losses * blind).sum() / blind.sum())
+        """Loss at locations, each told by the member that is blind to it."""
+        losses = []
+        for member in range(len(self.decoders)):
+            held = torch.from_numpy(_blind(self.lesson, member))
+            z = self.ensemble(self.encoded.at(held))[member]
+            losses.append(self._losses(member, held, z))
+        return float(torch.cat(losses).mean())
 
 
 class PublishedTraining(nn.Module):

@@ -75,7 +75,7 @@ def _record(enhancement: Enhancement) -> dict[str, Any]:
     targets = enhancement.targets
     record = {
         **readable(enhancement.provenance),
-        "kind": "predicted",
+        "kind": enhancement.kind,
         "layout": _LAYOUT,
         "name": enhancement.name,
         "provenance": json.dumps(enhancement.provenance),

@@ -80,12 +80,12 @@ def _painted(level: CellRaster, values: NDArray[np.float32]) -> Iterator[NDArray
 def _metadata(
     enhancement: Enhancement, columns: NDArray[np.int64], raster: CellRaster
 ) -> dict[str, Any]:
-    labels = [f"predicted {enhancement.genes.label(int(column))}" for column in columns]
+    labels = [f"{enhancement.kind} {enhancement.genes.label(int(column))}" for column in columns]
     x, y = raster.origin_um.tolist()
-    record = {**enhancement.provenance, "kind": "predicted"}
+    record = {**enhancement.provenance, "kind": enhancement.kind}
     return {
         "axes": "CYX",
-        "Name": f"{enhancement.name} (predicted)",
+        "Name": f"{enhancement.name} ({enhancement.kind})",
         "Description": json.dumps(record),
         "PhysicalSizeX": raster.um_per_px,
         "PhysicalSizeXUnit": "µm",

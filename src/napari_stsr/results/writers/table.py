@@ -32,7 +32,7 @@ def write_csv(enhancement: Enhancement, path: Path, columns: NDArray[np.int64]) 
     values = pd.DataFrame(enhancement.expression_source.columns(columns), columns=genes.ids)
     record = {
         **enhancement.provenance,
-        "kind": "predicted",
+        "kind": enhancement.kind,
         "name": enhancement.name,
         "columns": dict(zip(genes.ids.tolist(), genes.symbols.tolist())),
     }

@@ -1,54 +1,21 @@
-"""Single cells with coordinates in µm: a table of counts, or an h5ad."""
+"""Single cells with coordinates in µm, as whole counts: of a table, or of an h5ad."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_stsr.errors import InputError
 from napari_stsr.slides.counts import Counts
-from napari_stsr.slides.genes import Genes
-from napari_stsr.slides.lattice import Lattice
-from napari_stsr.slides.readers.assemble import digest
-from napari_stsr.slides.readers.matrix import open_text, smallest_dtype
-from napari_stsr.slides.slide import Check, PixelScale, Slide, Source
+from napari_stsr.slides.readers.cell_table import CellColumns, read_cell_table, some
+from napari_stsr.slides.slide import Check, Slide
 
-_PLACES = [
-    ("x_um", "y_um"), ("x_centroid", "y_centroid"), ("x", "y"), ("center_x", "center_y"),
-    ("centroid_x", "centroid_y"), ("global_x", "global_y"), ("x_location", "y_location"),
-]  # fmt: skip
-_NAMES = ("", "unnamed: 0", "cell_id", "cell", "cellid", "barcode", "id")
-# What instruments write beside the counts of a cell.
-_NO_GENES = {
-    "area", "cell_area", "nucleus_area", "volume", "z", "z_centroid", "center_z", "fov",
-    "transcript_counts", "total_counts", "n_counts", "n_genes", "min_x", "max_x", "min_y", "max_y",
-    "n_transcripts", "ncount", "ncount_rna", "nfeature", "nfeature_rna", "cluster", "leiden",
-    "louvain", "seurat_clusters", "x_um", "y_um", "size", "perimeter",
-}  # fmt: skip
 _TOLERANCE = 0.02
 _CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
-
-
-@dataclass(frozen=True)
-class CellColumns:
-    """Names of the columns of a table that are not found by themselves.
-
-    Attributes
-    ----------
-    x, y : str, optional
-        Coordinates in µm.
-    no_genes : tuple of str
-        Columns of numbers that are no genes.
-    """
-
-    x: str | None = None
-    y: str | None = None
-    no_genes: tuple[str, ...] = ()
 
 
 def read_cells(
@@ -80,7 +47,7 @@ def read_cells(
     if path.suffix == ".h5ad":
         cells = _of_h5ad(path, um_per_px)
     elif path.name.lower().endswith(_CSV_ENDINGS):
-        cells = _of_table(path, columns or CellColumns(), um_per_px)
+        cells = read_cell_table(path, columns or CellColumns(), um_per_px)
     else:
         raise InputError(
             f"{path.name!r} is no table of cells.", "Give a CSV, a TSV (also gzipped) or an h5ad."
@@ -137,98 +104,19 @@ def _of_h5ad(path: Path, um_per_px: float) -> Slide:
     return _cells_of(slide)
 
 
-def _of_table(path: Path, columns: CellColumns, um_per_px: float) -> Slide:
-    with open_text(path) as stream:
-        first = stream.readline()
-        stream.seek(0)
-        table = pd.read_csv(stream, sep="\t" if first.count("\t") > first.count(",") else ",")
-    if not len(table):
-        raise InputError(f"{path.name!r} holds no cell.")
-    x, y = _coordinate_columns(path, table, columns)
-    places = table[[x, y]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64) * um_per_px
-    lost = int((~np.isfinite(places)).any(axis=1).sum())
-    if lost:
-        raise InputError(
-            f"{lost:,} of the {len(table):,} cells in {path.name!r} have no coordinates.",
-            "Remove them or fill them in.",
-        )
-    names = _cell_names(table)
-    genes = _gene_columns(path, table.drop(columns=[x, y]), columns)
-    notes = table.drop(columns=genes.columns)
-    ids = genes.columns.astype(str).to_numpy(dtype=np.str_)
-    values = genes.to_numpy()
-    lattice = Lattice.none(places)
-    return Slide(
-        path.name.split(".")[0],
-        "cells",
-        Counts(sparse.csr_matrix(values.astype(smallest_dtype(values), copy=False))),
-        Genes(ids, ids),
-        places,
-        names,
-        lattice,
-        lattice.pitch_um,
-        PixelScale(1.0, "coordinates in µm"),
-        np.ones(len(table), dtype=np.bool_),
-        annotations=notes.reset_index(drop=True),
-        source=Source(str(path), {path.name: digest(path)}),
-    )
-
-
-def _cell_names(table: pd.DataFrame) -> NDArray[np.str_]:
-    """Names of the cells, or their numbers where no column names each."""
-    for column in table.columns:
-        if str(column).lower() in _NAMES and table[column].is_unique:
-            return table[column].astype(str).to_numpy(dtype=np.str_)
-    return np.arange(len(table)).astype(np.str_)
-
-
-def _gene_columns(path: Path, rest: pd.DataFrame, columns: CellColumns) -> pd.DataFrame:
-    """Columns of counts: numbers that are not known to be anything else."""
-    missing = [c for c in columns.no_genes if c not in rest.columns]
-    if missing:
-        raise InputError(f"{path.name!r} has no column {missing[0]!r}.", "Check its spelling.")
-    known = {*_NAMES, *_NO_GENES}
-    other = [c for c in rest.columns if str(c).lower() in known or c in columns.no_genes]
-    genes = rest.drop(columns=other).select_dtypes("number")
-    if not genes.shape[1]:
-        raise InputError(
-            f"{path.name!r} has coordinates but no columns of counts.",
-            "A table of cells has one column a gene.",
-        )
-    return genes
-
-
-def _coordinate_columns(path: Path, table: pd.DataFrame, columns: CellColumns) -> tuple[str, str]:
-    lowered = {str(name).lower(): str(name) for name in reversed(table.columns.tolist())}
-    if columns.x is not None or columns.y is not None:
-        for name in (columns.x, columns.y):
-            if name not in table.columns:
-                raise InputError(
-                    f"{path.name!r} has no column {name!r} of coordinates.",
-                    f"Its columns are {_some(table.columns.tolist())}.",
-                )
-        return str(columns.x), str(columns.y)
-    for x, y in _PLACES:
-        if x in lowered and y in lowered:
-            return lowered[x], lowered[y]
-    raise InputError(
-        f"{path.name!r} has no columns of coordinates that are known, such as x_um and y_um.",
-        f"Name them (--x, --y); its columns are {_some(table.columns.tolist())}.",
-    )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(map(str, names[:6])) + (" …" if len(names) > 6 else "")
-
-
 def _counted(cells: Slide) -> Slide:
     """Cells with whole counts: as they are, or given back from volume-normalised values."""
     data = cells.counts.rows.data
     if not data.size or not data.any():
         raise InputError(f"{cells.name!r} holds no count at all.", "Give another table.")
-    if (data < 0).any() or not np.isfinite(data).all():
+    bad = ~(np.isfinite(data) & (data >= 0))
+    if bad.any():
+        at = int(np.argmax(bad))
+        row = int(np.searchsorted(cells.counts.rows.indptr, at, side="right")) - 1
+        gene = cells.genes.symbols[cells.counts.rows.indices[at]]
         raise InputError(
-            f"{cells.name!r} holds negative or missing values, which are no counts.",
+            f"{cells.name!r} holds {bad.sum():,} values that are no counts, such as {data[at]:g} "
+            f"of {gene} in cell {cells.barcodes[row]}.",
             "Give raw counts.",
         )
     return cells if cells.counts.whole else _given_back(cells)
@@ -260,7 +148,7 @@ def _given_back(cells: Slide) -> Slide:
     found = [Check("notice", said, "Give raw counts if you have them.")]
     lost = cells.genes.symbols[~counted].tolist()
     if lost:
-        said = f"{len(lost)} columns hold no counts and were left out: {_some(lost)}."
+        said = f"{len(lost)} columns hold no counts and were left out: {some(lost)}."
         found.append(Check("notice", said))
     genes = cells.genes.take(columns)
     return replace(cells, counts=Counts(made), genes=genes, checks=tuple(found))

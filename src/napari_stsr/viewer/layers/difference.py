@@ -21,7 +21,7 @@ class Bearing:
     location : (m,) int array
         -1 where none does.
     share : (m,) float array
-        Area of the target over the area of the location's cell.
+        Area of the target over that of a location: of its cell, or of its disc for points.
     """
 
     location: NDArray[np.int64]
@@ -31,7 +31,9 @@ class Bearing:
     def of(cls, slide: Slide, result: Enhancement) -> Bearing:
         """Find the location under each target: the one it divides, else the nearest in reach."""
         cell = slide.diameter_um**2
-        if slide.lattice.kind != "none":
+        if result.targets.kind == "points":
+            cell *= np.pi / 4
+        elif slide.lattice.kind != "none":
             cell = abs(float(np.linalg.det(slide.lattice.basis)))
         away, near = cKDTree(slide.coordinates).query(result.targets.coordinates)
         location = np.where(away <= 0.75 * slide.lattice.pitch_um, near, -1)

@@ -13,6 +13,7 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_stsr.results import Enhancement
+from napari_stsr.session import TASKS, Task
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.viewer.layers import attention
 from napari_stsr.viewer.layers.difference import Bearing
@@ -220,13 +221,14 @@ def enhanced_frames(
         name = f"{view.label} · {words}"
         return Frame(kind, name, places, shown, painted, limits, colours, about)
 
-    made = [frame("enhanced", f"enhanced ({what})", values, limits, magma)]
+    held = TASKS[task_of(result)].result
+    made = [frame("enhanced", f"{held} ({what})", values, limits, magma)]
     if result.denoised is not None:
         own = limits if view.shared else view.contrast.limits(smooth)
         made.append(frame("denoised", f"denoised ({what})", smooth, own, magma))
     difference = values - spread
     even = view.contrast.symmetric(difference)
-    made.append(frame("difference", "enhanced − measured", difference, even, clear_middle()))
+    made.append(frame("difference", f"{held} − measured", difference, even, clear_middle()))
     if sd is not None:
         whose = "prediction" if result.denoised is None else "denoised prediction"
         words = f"uncertainty, sd of the {whose} ({what})"
@@ -241,7 +243,7 @@ def result_frame(result: Enhancement) -> Frame:
     values, places = seen[:, gene], _target_places(result)
     return Frame(
         "enhanced",
-        f"{result.genes.label(gene)} · enhanced ({describe(result)})",
+        f"{result.genes.label(gene)} · {TASKS[task_of(result)].result} ({describe(result)})",
         places,
         values,
         places.painted(values),
@@ -254,6 +256,12 @@ def result_frame(result: Enhancement) -> Frame:
 def describe(result: Enhancement) -> str:
     """Name method and targets: ``Square, 9 per spot``."""
     return f"{_method_of(result)}, {_where(result.targets)}"
+
+
+def task_of(result: Enhancement) -> Task:
+    """Return what was asked for; files of other versions do not say."""
+    task = result.provenance.get("task")
+    return task if task in TASKS else "enhance"
 
 
 def _method_of(result: Enhancement) -> str:

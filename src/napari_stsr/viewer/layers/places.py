@@ -14,12 +14,15 @@ from napari.layers import Image, Layer, Points
 from napari.types import LayerDataTuple
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from napari_stsr.slides import Slide, Targets
-from napari_stsr.viewer.layers.look import WORLD, row_column_affine
+from napari_stsr.viewer.layers.look import OURS, WORLD, row_column_affine
 
 MANY_SPOTS = 5_000
 _SLACK = 1.7
+# Discs farther apart than this, in diameters, are drawn as discs, so many pixels wide.
+_APART, _PIXELS_A_DISC, _ENOUGH = 1.2, 9, 2_000
 Values = NDArray[np.float32]
 # One value a place or pixel, or the colours (h, w, 4) of a picture that fades.
 Painted = NDArray[Any]
@@ -112,6 +115,11 @@ class ImagePlaces:
     index: NDArray[np.int32]
     affine: NDArray[np.float64]
 
+    @classmethod
+    def of_picture(cls, affine: NDArray[np.float64]) -> ImagePlaces:
+        """Return the place of a picture that is painted already."""
+        return cls(np.empty((0, 0), dtype=np.int32), affine)
+
     def painted(self, values: Values) -> Values:
         """Paint every pixel with the value of its place, NaN where there is none."""
         # -1 takes the last entry: one gather instead of a gather and a mask.
@@ -153,6 +161,22 @@ class ImagePlaces:
             layer.contrast_limits = limits
 
 
+def place_layer(place: NDArray[np.float64]) -> LayerDataTuple:
+    """Mark one place (x, y) in µm, at any zoom of the same size on screen."""
+    shown = {
+        "name": "Place of the profile",
+        "symbol": "cross",
+        "size": 1.0,
+        "canvas_size_limits": (14, 14),
+        # Small markers show the colour of their border all over.
+        "face_color": "#00e5ff",
+        "border_color": "#00e5ff",
+        "metadata": {OURS: {"kind": "place"}},
+        **WORLD,
+    }
+    return place[None, ::-1], shown, "points"
+
+
 def places_of_slide(slide: Slide) -> Places:
     """Return how to show the measured locations of a slide."""
     if slide.lattice.kind == "square" and (len(slide) > MANY_SPOTS or slide.location_word == "bin"):
@@ -183,7 +207,23 @@ def places_of_targets(targets: Targets) -> ImagePlaces:
     """Return how to show the targets of an enhancement; built once per result."""
     from napari_stsr.results.raster import CellRaster
 
-    # Measured centres stray from their lattice: a little slack closes the gaps between cells.
-    raster = CellRaster.of(replace(targets, cell=_SLACK * targets.cell))
+    if _lie_apart(targets):
+        fine = float(np.ptp(targets.cell, axis=0).max()) / _PIXELS_A_DISC
+        raster = CellRaster.of(targets, fine)
+    else:
+        # Measured centres stray from their lattice: a little slack closes the gaps between cells.
+        raster = CellRaster.of(replace(targets, cell=_SLACK * targets.cell))
     step = raster.um_per_px * np.eye(2)
     return ImagePlaces(raster.index, row_column_affine(step, raster.origin_um))
+
+
+def _lie_apart(targets: Targets) -> bool:
+    """Whether the usual target is a disc with room around it, as a spot is, and has no neighbour.
+
+    Cells that tile the plane have one at their own width.
+    """
+    if targets.kind != "points" or len(targets) < 2:
+        return False
+    some = targets.coordinates[:_ENOUGH]
+    away, _ = cKDTree(targets.coordinates).query(some, k=2)
+    return float(np.median(away[:, 1])) > _APART * float(np.ptp(targets.cell, axis=0).max())

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stsr.results import Enhancement
+from napari_stsr.session import TASKS
 from napari_stsr.slides import Slide
-from napari_stsr.viewer.layers.frames import Frame, Once, View
+from napari_stsr.viewer.layers.frames import Frame, Once, View, task_of
 
 _location_tree = Once(lambda slide: cKDTree(slide.coordinates))
 _target_tree = Once(lambda result: cKDTree(result.targets.coordinates))
@@ -60,7 +61,8 @@ class Readout:
             said.append(f"preview {frames['kernel'].values[at]:.3g}")
         if target >= 0 and self.result is not None:
             if "enhanced" in frames:
-                said.append(f"enhanced {frames['enhanced'].values[target]:.3g}")
+                word = TASKS[task_of(self.result)].word
+                said.append(f"{word} {frames['enhanced'].values[target]:.3g}")
             if "denoised" in frames:
                 said.append(f"denoised {frames['denoised'].values[target]:.3g}")
             if "uncertainty" in frames:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -14,14 +16,16 @@ from qtpy.QtWidgets import (
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods import Estimate
-from napari_stsr.session import EnhanceJob, Job, united
+from napari_stsr.session import TASKS, Card, EnhanceJob, Job, Model, united
 from napari_stsr.slides import Region, Slide
 from napari_stsr.training import Run
 from napari_stsr.viewer.background import Background, Failure
+from napari_stsr.viewer.panels.device_box import DeviceBox
 from napari_stsr.viewer.panels.gene_choice import GeneChoice
 from napari_stsr.viewer.panels.kept import keep, kept
 from napari_stsr.viewer.panels.method_card import MethodCard
-from napari_stsr.viewer.panels.panel import Panel, add_row, form, words
+from napari_stsr.viewer.panels.models_box import ModelsBox, file_of
+from napari_stsr.viewer.panels.panel import Fold, Panel, add_row, form, words
 from napari_stsr.viewer.panels.parameter_form import FloatBox
 from napari_stsr.viewer.panels.run_box import RunBox
 from napari_stsr.viewer.panels.theme import finding
@@ -30,6 +34,7 @@ from napari_stsr.viewer.request import Preview, Request
 
 _WHOLE, _VIEW, _EVERY = "Whole tissue", "Current view", "Every ROI, one run each"
 _GRID = "grid"
+_PLACES = "Parts of a spot, or a grid over the tissue"
 
 
 class EnhancePanel(Panel):
@@ -43,7 +48,6 @@ class EnhancePanel(Panel):
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
         self._estimator, self._submitter = Background(self), Background(self)
-        self._device_finder = Background(self)
         self._make_where()
         self.card = MethodCard()
         self.column.addWidget(self.card)
@@ -53,12 +57,19 @@ class EnhancePanel(Panel):
         self.runs = RunBox()
         self.column.addWidget(self.runs)
         self._make_copies()
+        self.models = ModelsBox(self.desk)
+        self.column.addWidget(Fold("M&odels", self.models))
         self.column.addStretch(1)
         self._connect()
         self._on_slide()
 
     def _make_where(self) -> None:
         rows = form()
+        self.task = QComboBox()
+        for task, told in TASKS.items():
+            self.task.addItem(told.title, task)
+            self.task.setItemData(self.task.count() - 1, told.help, Qt.ItemDataRole.ToolTipRole)
+        add_row(rows, "&Task", self.task, tip="What is asked of the method")
         self.where = QComboBox()
         self.draw = QPushButton("&Draw ROI")
         self.draw.setToolTip("Draw a polygon on the image; double-click ends it")
@@ -74,13 +85,11 @@ class EnhancePanel(Panel):
         self.step.setRange(0.5, 1000.0)
         self.step.setValue(kept("enhance/grid_um", 25.0))
         self.step.setSuffix(" µm")
-        tip = "Parts of a spot, or a grid over the tissue"
-        add_row(rows, "S&ubspots", self.subspots, self.step, tip=tip)
+        add_row(rows, "S&ubspots", self.subspots, self.step, tip=_PLACES)
         self.genes = GeneChoice()
         tip = "Genes to predict; the method may learn from others"
         add_row(rows, "&Genes", self.genes, tip=tip)
-        self.device = QComboBox()
-        self.device.addItem("Automatic", "auto")
+        self.device = DeviceBox("enhance/device")
         add_row(rows, "De&vice", self.device, tip="Automatic takes the fastest there is")
         self.seed = QSpinBox()
         self.seed.setRange(0, 2_000_000_000)
@@ -102,6 +111,9 @@ class EnhancePanel(Panel):
         desk.slide_changed.connect(self._on_slide)
         desk.regions_changed.connect(self._fill_where)
         desk.job_changed.connect(self._on_job)
+        self.task.currentIndexChanged.connect(self._on_task)
+        self.models.use.connect(self.use)
+        self.models.copy.connect(self._copy)
         self.draw.clicked.connect(lambda: desk.draw_region())
         self.where.currentIndexChanged.connect(self._ask_estimate)
         self.card.changed.connect(self._ask_estimate)
@@ -109,7 +121,6 @@ class EnhancePanel(Panel):
         self.step.valueChanged.connect(self._on_step)
         self.genes.changed.connect(self._ask_estimate)
         self.seed.valueChanged.connect(lambda seed: keep("enhance/seed", seed))
-        self.device.activated.connect(lambda _: keep("enhance/device", self.device.currentData()))
         self.runs.run.connect(self.run)
         self.runs.chosen.connect(self._on_chosen)
         self.copy_python.clicked.connect(lambda: self._copy("python"))
@@ -118,9 +129,16 @@ class EnhancePanel(Panel):
         self._estimator.failed.connect(self._on_no_estimate)
         self._submitter.answered.connect(self._on_submitted)
         self._submitter.failed.connect(self._on_refused)
-        self._device_finder.answered.connect(self._offer_devices)
 
     # The form
+
+    def _on_task(self) -> None:
+        free, told = self.task.currentData() == "enhance", TASKS[self.task.currentData()]
+        for field in (self.subspots, self.step):
+            field.setEnabled(free)
+            field.setToolTip(_PLACES if free else f"{told.title} works at the measured locations")
+        self.task.setToolTip(told.help)
+        self._ask_estimate()
 
     def _fill_where(self) -> None:
         chosen = self.where.currentText()
@@ -148,6 +166,7 @@ class EnhancePanel(Panel):
 
     def _on_slide(self) -> None:
         slide = self.desk.slide
+        self.models.refresh()
         self.setEnabled(slide is not None)
         self.subspots.blockSignals(True)
         self.subspots.clear()
@@ -158,14 +177,8 @@ class EnhancePanel(Panel):
             self.subspots.addItem("Grid of", _GRID)
         self.subspots.blockSignals(False)
         self._on_subspots()
-        if slide is not None and self.device.count() == 1:
-            # Imports torch: only once there is something to run, and not in the GUI thread.
-            self._device_finder.ask(_find_devices)
-
-    def _offer_devices(self, found: list[tuple[str, str]]) -> None:
-        for name, label in found:
-            self.device.addItem(label, name)
-        self.device.setCurrentIndex(max(0, self.device.findData(kept("enhance/device", "auto"))))
+        if slide is not None:
+            self.device.look()
 
     def _on_subspots(self) -> None:
         self.step.setVisible(self.subspots.currentData() == _GRID)
@@ -186,16 +199,18 @@ class EnhancePanel(Panel):
         regions = self.regions()
         if not regions and self.where.currentText() != _WHOLE:
             raise InputError("No ROI is drawn.", "Draw one, or choose the whole tissue.")
-        grid = self.subspots.currentData() == _GRID
+        task = self.task.currentData()
+        grid, free = self.subspots.currentData() == _GRID, task == "enhance"
         view = self.desk.scene.view
         return Request(
             self.card.method.name,
             self.card.preset,
             self.card.values(),
             self.genes.genes(None if view is None else view.gene),
-            None if grid else self.subspots.currentData(),
-            self.step.value() if grid else None,
+            None if grid or not free else self.subspots.currentData(),
+            self.step.value() if grid and free else None,
             regions,
+            task,
         )
 
     # Estimate
@@ -237,7 +252,7 @@ class EnhancePanel(Panel):
         except InputError as error:
             self.runs.say(Failure(str(error), ""))
             return
-        seed, device = self.seed.value(), self.device.currentData()
+        seed, device = self.seed.value(), self.device.device
         gene = None if desk.scene.view is None else desk.scene.view.gene
 
         def submit() -> list[EnhanceJob]:
@@ -248,6 +263,23 @@ class EnhancePanel(Panel):
                 jobs.append(desk.enhance(plan, run))
             return jobs
 
+        self._submit(submit)
+
+    def use(self, model: Model) -> None:
+        """Queue a prediction by a model for what the form asks, without training."""
+        slide, desk = self.desk.slide, self.desk
+        if slide is None:
+            return
+        try:
+            request = self.request().by(model)
+        except InputError as error:
+            self.runs.say(Failure(str(error), ""))
+            return
+        self._submit(
+            lambda: [desk.enhance(p, Run(seed=model.seed), model) for p in request.plans(slide)]
+        )
+
+    def _submit(self, submit: Callable[[], list[EnhanceJob]]) -> None:
         self.runs.run_button.setEnabled(False)
         self._submitter.ask(submit)
 
@@ -264,6 +296,8 @@ class EnhancePanel(Panel):
         if not isinstance(job, EnhanceJob):
             return
         self.runs.update_job(job)
+        if job.ended:
+            self.models.refresh()
         scene, preview = self.desk.scene, job.run.preview
         if job.ended:
             scene.end_preview()
@@ -284,31 +318,30 @@ class EnhancePanel(Panel):
         elif job.state == "failed":
             self.runs.say(Failure(job.message, job.details))
 
-    def _copy(self, form: Literal["python", "command"]) -> None:
+    def _copy(self, form: str, entry: Model | Card | None = None) -> None:
+        """Copy what Run does, or Use of a model on the list."""
         slide = self.desk.slide
         if slide is None:
             return
-        run = Run(seed=self.seed.value(), device=self.device.currentData())
+        how = opened_with(slide)
         path = slide.source.path or "SLIDE"
         try:
-            plans = self.request().plans(slide)
+            request = self.request()
+            if entry is None:
+                how["run"] = Run(seed=self.seed.value(), device=self.device.device)
+            else:
+                request, how["model"] = request.by(entry), file_of(entry)
             texts = [
-                p.as_python(path, output="enhanced.h5ad", run=run, **opened_with(slide))
+                plan.as_python(path, output="enhanced.h5ad", **how)
                 if form == "python"
-                else p.as_command(path, "enhanced.h5ad", run=run, **opened_with(slide))
-                for p in plans
+                else plan.as_command(path, "enhanced.h5ad", **how)
+                for plan in request.plans(slide)
             ]
         except InputError as error:
             self.runs.say(Failure(str(error), ""))
             return
         QApplication.clipboard().setText("\n".join(texts))
         self.estimate.setText("Copied to the clipboard.")
-
-
-def _find_devices() -> list[tuple[str, str]]:
-    from napari_stsr.training.device import devices
-
-    return [(found.name, f"{found.name} – {found.label}") for found in devices()]
 
 
 def opened_with(slide: Slide) -> dict[str, Any]:

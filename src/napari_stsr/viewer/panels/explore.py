@@ -19,11 +19,13 @@ from qtpy.QtWidgets import (
 from napari_stsr.results import Enhancement
 from napari_stsr.results.writers import read_enhancement
 from napari_stsr.viewer.background import Background, Failure
+from napari_stsr.viewer.clicks import clicked
 from napari_stsr.viewer.layers.attention import sources_of
 from napari_stsr.viewer.layers.frames import Frame, View, describe
 from napari_stsr.viewer.panels.attention_box import AttentionBox
 from napari_stsr.viewer.panels.contrast_box import ContrastBox
 from napari_stsr.viewer.panels.export_box import ExportBox
+from napari_stsr.viewer.panels.field_box import FieldBox
 from napari_stsr.viewer.panels.gene_finder import GeneFinder
 from napari_stsr.viewer.panels.gene_scores import predictability
 from napari_stsr.viewer.panels.panel import Panel, add_row, form, words
@@ -40,6 +42,7 @@ _SHOWN = (
     ("difference", "Di&fference", "Enhanced minus measured, spread over the subspots"),
     ("uncertainty", "&Uncertainty", "Standard deviation of the denoised prediction"),
     ("attention", "&Attention", "Where predictions come from"),
+    ("field", "Field", "The continuous field the method learned, at any resolution"),
 )
 _TIPS = {kind: tip for kind, _, tip in _SHOWN}
 
@@ -68,6 +71,8 @@ class ExplorePanel(Panel):
         self.column.addWidget(self.readout)
         self.contrast = ContrastBox()
         self.column.addWidget(self.contrast)
+        self.field = FieldBox(self.desk)
+        self.column.addWidget(self.field)
         self.attention = AttentionBox()
         self.column.addWidget(self.attention)
         self.export = ExportBox(self.desk)
@@ -123,11 +128,17 @@ class ExplorePanel(Panel):
         self.contrast.changed.connect(self._on_contrast)
         self.attention.changed.connect(self._on_attention)
         self.attention.picking.connect(self._on_picking)
+        self.field.wanted.connect(lambda: self.show_kind("field"))
+        # A click means one thing at a time.
+        self.field.profiling.connect(lambda on: self._end_if(on, self.attention.pick))
+        self.attention.picking.connect(lambda on: self._end_if(on, self.field.profile))
+        self.finder.pin.clicked.connect(self.field.refresh_profile)
         self._reader.answered.connect(desk.show_result)
         self._reader.failed.connect(self._on_failed)
         self._hover.timeout.connect(self._read_out)
         desk.viewer.mouse_move_callbacks.append(self._on_mouse_move)
         self.destroyed.connect(_detacher(desk.viewer, self._on_mouse_move, self._on_click))
+        self.destroyed.connect(_detacher(desk.viewer, self.field.on_click))
 
     # Slide and results
 
@@ -161,8 +172,9 @@ class ExplorePanel(Panel):
             lambda gene: "" if result is None or gene in known else "   (not predicted)"
         )
         for kind, button in self.kinds.items():
-            if kind not in ("measured", "kernel"):
+            if kind not in ("measured", "kernel", "field"):
                 button.setEnabled(result is not None and _has(result, kind))
+        self.kinds["field"].setEnabled(self.desk.field is not None)
         if result is not None:
             self._on_attention()
 
@@ -191,7 +203,10 @@ class ExplorePanel(Panel):
         view = self.desk.scene.view
         if kind == "kernel" and view is not None and view.kernel is not None and not view.gene:
             self.desk.look(gene=self.desk.telling_gene(view.kernel))
-        self.desk.scene.show_kind(kind)
+        if kind == "field":
+            self.field.start()
+        else:
+            self.desk.scene.show_kind(kind)
         self.kinds[kind].setChecked(True)
 
     def _on_drawn(self, view: View, frames: dict[str, Frame]) -> None:
@@ -200,7 +215,7 @@ class ExplorePanel(Panel):
             self.kinds[kind].setEnabled(kind in frames)
         self.kinds["kernel"].setEnabled(view.kernel is not None)
         kind = self.desk.scene.kind
-        shown = kind if kind in frames else "measured"
+        shown = kind if kind in frames or kind == "field" else "measured"
         self.kinds[shown].setChecked(True)
         if view.result is not None and not view.predicted and view.gene is not None:
             self.readout.setText(finding("notice", f"{view.label} was not predicted in this run."))
@@ -244,9 +259,10 @@ class ExplorePanel(Panel):
         scene = self.desk.scene
         if scene.readout is None or self._cursor is None or not self.isVisible():
             return
-        said = scene.readout.sentence(np.array(self._cursor), scene.frames)
-        if said:
-            self.readout.setText(said)
+        point = np.array(self._cursor)
+        said = [scene.readout.sentence(point, scene.frames), self.field.sentence(point)]
+        if any(said):
+            self.readout.setText(" · ".join(part for part in said if part))
 
     # Attention
 
@@ -256,6 +272,11 @@ class ExplorePanel(Panel):
             return
         self.desk.look(attention=self.attention.chosen())
         self._on_picked(self._picked)
+
+    @staticmethod
+    def _end_if(other_began: bool, mode: QPushButton) -> None:
+        if other_began:
+            mode.setChecked(False)
 
     def _on_picking(self, on: bool) -> None:
         callbacks = self.desk.viewer.mouse_drag_callbacks
@@ -267,14 +288,9 @@ class ExplorePanel(Panel):
 
     def _on_click(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Pick on a click, not at the end of a drag, which moves the view."""
-        yield
-        moved = 0
-        while event.type == "mouse_move":
-            moved += 1
-            yield
+        point = yield from clicked(event)
         readout = self.desk.scene.readout
-        if moved <= 2 and readout is not None:
-            point = np.array([float(event.position[-1]), float(event.position[-2])])
+        if point is not None and readout is not None:
             self.desk.picked.emit(readout.target_at(point))
 
     def _on_picked(self, target: int) -> None:

@@ -11,9 +11,11 @@ from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
 from napari_stsr.results import Enhancement
 from napari_stsr.results.writers import export
+from napari_stsr.session import TASKS
 from napari_stsr.slides import Region, write_regions
 from napari_stsr.viewer.background import Background, Failure
 from napari_stsr.viewer.desk import Desk
+from napari_stsr.viewer.layers.frames import task_of
 from napari_stsr.viewer.panels.kept import keep, kept
 from napari_stsr.viewer.panels.panel import words
 from napari_stsr.viewer.panels.theme import finding
@@ -71,7 +73,9 @@ class ExportBox(QWidget):
         slide = self._desk.slide
         name = slide.name if slide is not None else "slide"
         # Measured and predicted are told apart by the file's name as well.
-        return f"{name}-enhanced" if self._result is not None else name
+        if self._result is None:
+            return name
+        return f"{name}-{TASKS[task_of(self._result)].word.replace(' ', '-')}"
 
     def write(self, path: str) -> None:
         """Write what the path's suffix names: a result, the ROIs or a picture."""

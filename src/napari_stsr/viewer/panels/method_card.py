@@ -108,25 +108,32 @@ class MethodCard(QWidget):
     def _on_preset(self) -> None:
         method = self.method
         keep(f"enhance/{method.name}/preset", self.preset)
-        params = method.parameters(self.preset)
-        try:
-            params = params.changed(kept(self._place(), {}))
-        except ValueError:  # kept by another version whose parameters had other names or ranges
-            keep(self._place(), {})
-        self.params.show_params(params)
+        chosen = kept_values(method, self.preset)
+        self.params.show_params(method.parameters(self.preset, chosen))
         self.changed.emit()
 
     def _on_params(self) -> None:
-        keep(self._place(), self.values())
+        keep(_place(self.method, self.preset), self.values())
         self.changed.emit()
 
     def reset(self) -> None:
         """Go back to the preset's own parameters."""
-        keep(self._place(), {})
+        keep(_place(self.method, self.preset), {})
         self._on_preset()
 
-    def _place(self) -> str:
-        return f"enhance/{self.method.name}/{self.preset}/values"
+
+def kept_values(method: Method, preset: str) -> dict[str, Any]:
+    """Parameters that the user set on a method's card where they differ from the preset."""
+    chosen: dict[str, Any] = kept(_place(method, preset), {})
+    try:
+        method.parameters(preset, chosen)
+    except ValueError:  # kept by another version whose parameters had other names or ranges
+        return {}
+    return chosen
+
+
+def _place(method: Method, preset: str) -> str:
+    return f"enhance/{method.name}/{preset}/values"
 
 
 def _bold(widget: QWidget) -> QFont:

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_stsr.errors import InputError
 from napari_stsr.evaluation import EvaluationPlan, Opening
-from napari_stsr.evaluation.protocols import available
+from napari_stsr.evaluation.advice import why_not
 from napari_stsr.methods import Estimate
 from napari_stsr.session import EvaluateJob, Job
 from napari_stsr.slides import Slide
@@ -60,6 +60,8 @@ class ValidatePanel(Panel):
 
     def _on_slide(self) -> None:
         self.setEnabled(self.desk.slide is not None)
+        if self.desk.slide is not None:
+            self.choices.device.look()
         self._ask_protocols()
         self._ask_estimate()
 
@@ -67,7 +69,7 @@ class ValidatePanel(Panel):
         """Find out which protocols the slide can do; takes a second at HD size."""
         slide, folds = self.desk.slide, self.choices.folds.value()
         if slide is not None:
-            self._asker.ask(lambda: available(slide, folds))
+            self._asker.ask(lambda: why_not(slide, folds))
 
     def _plan(self) -> EvaluationPlan | Failure:
         try:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stsr.errors import InputError
 from napari_stsr.evaluation import Contender, EvaluationPlan
 from napari_stsr.evaluation.protocols import protocol, protocol_names
 from napari_stsr.methods import Method, get_method, method_names
 from napari_stsr.viewer.panels.check_list import CheckList
+from napari_stsr.viewer.panels.device_box import DeviceBox
 from napari_stsr.viewer.panels.gene_choice import named_genes
 from napari_stsr.viewer.panels.kept import keep, kept
+from napari_stsr.viewer.panels.method_card import kept_values
 from napari_stsr.viewer.panels.panel import add_row, form
 
 MARKS = {"method": "●", "baseline": "■", "peer": "▲"}
@@ -48,6 +50,12 @@ class ValidateChoices(QWidget):
             self.preset.addItem(label, name)
         self.preset.setCurrentIndex(max(0, self.preset.findData(kept("validate/preset", "auto"))))
         add_row(rows, "Pre&set", self.preset, tip="Of every method that has several")
+        self.as_set = QCheckBox("as set in Enhance")
+        self.as_set.setChecked(kept("validate/as_set", False))
+        tip = "<p>The parameters changed on a method's card, of this preset; else the preset's</p>"
+        add_row(rows, "Para&meters", self.as_set, tip=tip)
+        self.device = DeviceBox("validate/device")
+        add_row(rows, "De&vice", self.device, tip="Automatic takes the fastest there is")
         self.folds = _spin("validate/folds", 5, 1, 50, "", " folds")
         self.seed = _spin("validate/seed", 0, 0, 2_000_000_000, "seed ", "")
         tip = "Parts hidden in turn; same seed, same parts and same figures"
@@ -67,7 +75,9 @@ class ValidateChoices(QWidget):
             box.valueChanged.connect(self._on_change)
         for listed in (self.protocols, self.methods):
             listed.changed.connect(self._on_change)
-        self.preset.currentIndexChanged.connect(self._on_change)
+        for choice in (self.preset, self.device):
+            choice.currentIndexChanged.connect(self._on_change)
+        self.as_set.toggled.connect(self._on_change)
         self.named.editingFinished.connect(self._on_change)
 
     def _make_lists(self) -> None:
@@ -107,19 +117,23 @@ class ValidateChoices(QWidget):
             self.variable.value(),
             self.scored.value(),
             self.seed.value(),
+            device=self.device.device,
         )
 
     def _contender(self, method: Method) -> Contender:
-        """Return a method with the preset, named by it where that is not the usual one."""
+        """Return a method with preset and parameters, named by what is not the usual one."""
         preset = str(self.preset.currentData())
         if method.presets.get(preset, {}) == method.presets.get("auto", {}):
-            return Contender(method.name)
-        return Contender(method.name, preset, {}, preset)
+            preset = "auto"
+        values = kept_values(method, preset) if self.as_set.isChecked() else {}
+        labels = [preset] * (preset != "auto") + ["as set"] * bool(values)
+        return Contender(method.name, preset, values, ", ".join(labels))
 
     def _on_change(self) -> None:
         keep("validate/protocols", self.protocols.ticked())
         keep("validate/methods", self.methods.ticked())
         keep("validate/preset", self.preset.currentData())
+        keep("validate/as_set", self.as_set.isChecked())
         for name in ("folds", "seed", "variable", "scored"):
             keep(f"validate/{name}", getattr(self, name).value())
         keep("validate/named", self.named.text())
