@@ -75,6 +75,7 @@ hidden is told under [protocols](protocols.md); peers are our own implementation
 
 Square's `auto` was chosen on splits inside the training part of fold 0, so only fold 0 was not
 looked at on the sets named in [Square beside a kernel](decisions/mixing.md), where it stands alone.
+dlpfc_151674, xenium_breast_patch_a and merfish_mouse_poa were not looked at before this table.
 """
 
 

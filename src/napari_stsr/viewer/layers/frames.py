@@ -12,6 +12,7 @@ from napari.types import LayerDataTuple
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
+from napari_stsr.methods import get_method, method_names
 from napari_stsr.results import Enhancement
 from napari_stsr.session import TASKS, Task
 from napari_stsr.slides import Slide, Targets
@@ -265,8 +266,11 @@ def task_of(result: Enhancement) -> Task:
 
 
 def _method_of(result: Enhancement) -> str:
-    method = str(result.provenance.get("method", "")).replace("_", " ")
-    return method.capitalize() or "predicted"
+    method = str(result.provenance.get("method", ""))
+    # A file may come from a method that is not installed here.
+    if method in method_names():
+        return get_method(method).title
+    return method.replace("_", " ").capitalize() or "predicted"
 
 
 def _where(targets: Targets) -> str:
