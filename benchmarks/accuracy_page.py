@@ -16,6 +16,12 @@ _FORM_WORDS = {
     "conserved": "made to add up to the measured counts",
     "predicted": "",
 }
+_SHARED_NOISE = (
+    "The truth holds the very molecules the method was shown, noise included. Who hands the input on "
+    "unchanged scores highest, above the ceiling of a noise-free map, and denoising costs: read this "
+    "table as a test of faithfulness, and the tasks with *split* or *hidden* in their names for skill."
+)
+_WITH_SHARED_NOISE = ("superspots", "pseudo-visium", "noise")
 _MORE = {
     "rmse_sd": "RMSE/sd",
     "within_r": "within spots",
@@ -94,6 +100,8 @@ def _task(
     task: str, rows: pd.DataFrame, ceilings: Mapping[tuple[str, str], tuple[float, float]]
 ) -> Iterable[str]:
     yield f"## {task}\n"
+    if task.startswith(_WITH_SHARED_NOISE) and "split" not in task:
+        yield f"{_SHARED_NOISE}\n"
     for form in dict.fromkeys(rows["form"]):
         some = rows[rows["form"] == form]
         if _FORM_WORDS.get(form):

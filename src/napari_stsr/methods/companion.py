@@ -70,7 +70,11 @@ class Companion:
     depth_share: float = 0.5
 
     def mixed(
-        self, own: Composed, field: FactorExpression, area: Floats | float = 1.0
+        self,
+        own: Composed,
+        field: FactorExpression,
+        area: Floats | float = 1.0,
+        near: Floats32 | float = 1.0,
     ) -> MixedExpression:
         """Mix both answers at the same places.
 
@@ -81,20 +85,30 @@ class Companion:
             Of whole locations.
         area : (m,) float array or float
             Share of a location's area each place has.
+        near : (m,) float array or float
+            What the method's shares are worth at each place, 0 … 1: less where it cannot see.
         """
         whole = np.maximum(field.loadings @ self.basis, 1e-12)
-        depth = self.depth_share * own.depth + (1 - self.depth_share) * whole * area
+        of_depth = self.depth_share * near
+        depth = of_depth * own.depth + (1 - of_depth) * whole * area
         first = replace(own, depth=depth.astype(np.float32))
-        return MixedExpression(first, ScaledExpression(field, depth / whole), self.share)
+        share = np.broadcast_to(np.float32(self.share * near), whole.shape)
+        return MixedExpression(first, ScaledExpression(field, depth / whole), share)
 
 
 @dataclass(frozen=True, eq=False)
 class MixedExpression:
-    """Weighted mean of two expectations: ``share · first + (1 − share) · second``."""
+    """Weighted mean of two expectations: ``share · first + (1 − share) · second``.
+
+    Parameters
+    ----------
+    first, second : Expression
+    share : (m,) float32 array
+    """
 
     first: Expression
     second: Expression
-    share: float
+    share: Floats32
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,8 +117,9 @@ class MixedExpression:
 
     def columns(self, genes: Ints) -> Floats32:
         """Mixed counts of the given gene columns."""
-        mixed = self.share * self.first.columns(genes)
-        mixed += (1 - self.share) * self.second.columns(genes)
+        share = self.share[:, None]
+        mixed = share * self.first.columns(genes)
+        mixed += (1 - share) * self.second.columns(genes)
         return np.asarray(mixed, dtype=np.float32)
 
     def disagreement(self, genes: Ints) -> tuple[Floats32, Floats32, Floats32]:
@@ -116,7 +131,7 @@ class MixedExpression:
             p, ``w (1 − w) (s − f)² / p²``, and ``(w s / p)²``: what a relative variance of the
             first answer counts for in that of the mean.
         """
-        share, floor = np.float32(self.share), np.float32(_TINY)
+        share, floor = self.share[:, None], np.float32(_TINY)
         own, other = self.first.columns(genes), self.second.columns(genes)
         expected = share * own + (1 - share) * other
         per = 1 / np.maximum(expected, floor)
@@ -126,7 +141,8 @@ class MixedExpression:
 
     def take(self, targets: Ints | NDArray[np.bool_]) -> MixedExpression:
         """Return some targets."""
-        return MixedExpression(self.first.take(targets), self.second.take(targets), self.share)
+        first, second = self.first.take(targets), self.second.take(targets)
+        return MixedExpression(first, second, self.share[targets])
 
 
 def fit_kernel(

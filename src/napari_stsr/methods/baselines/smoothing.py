@@ -1,6 +1,8 @@
 """Gaussian sums over the locations of a slide, at any places, at any number of them.
 
-``sums[i] = Σ_j exp(−d_ij² / 2h²) · values[j]``, over the locations j within three bandwidths h.
+``sums[i] = Σ_j exp(−d_ij² / 2h²) · values[j]``, over the locations j within three bandwidths h. In
+a gap, where the nearest location is farther than two bandwidths, h is half that distance: a place
+in a hole is told by its rim, and not by the mean of the slide.
 
 Few places are summed directly. Many go over a raster: values are shared out to its four nearest
 nodes, the raster is smoothed along its two axes, and places read it off between the nodes. Sharing
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +29,10 @@ Ints = NDArray[np.int64]
 REACH = 3.0
 # Sums over more pairs than this go over a raster.
 _MOST_PAIRS = 8_000_000
+# The least bandwidth as a share of the distance to the nearest location.
+_LEAST_SHARE = 0.5
+# A place in a gap draws on so many locations at most.
+_MOST_NEAR = 256
 # What one smoother keeps: 8 bytes an entry.
 _MOST_KEPT = 100_000_000
 
@@ -84,6 +91,19 @@ class _Raster:
         return sums
 
 
+class _Widened:
+    """Sums of which some rows, those in gaps, have bandwidths of their own."""
+
+    def __init__(self, inner: _Sums, rows: Ints, weights: sparse.csr_matrix) -> None:
+        self.inner, self.rows, self.weights = inner, rows, weights
+        self.size = inner.size + weights.nnz
+
+    def of(self, values: Floats32) -> Floats32:
+        sums = self.inner.of(values)
+        sums[self.rows] = self.weights @ values
+        return sums
+
+
 def _between(points: Floats, low: Floats, step: float, shape: tuple[int, ...]) -> sparse.csr_matrix:
     """Bilinear weights (points × nodes) of the four nodes around each point."""
     at = (points - low) / step
@@ -134,7 +154,37 @@ class Smoother:
                 self._kept.popitem(last=False)
         return self._kept[bandwidth].of(np.asarray(values, dtype=np.float32))
 
+    @cached_property
+    def _away(self) -> Floats:
+        """Distance of every place to the nearest location it may draw on, (m,) in µm."""
+        if self.without is None:
+            return np.asarray(cKDTree(self.sources).query(self.places)[0])
+        near = min(2, len(self.sources))
+        away, which = cKDTree(self.sources).query(self.places, k=[*range(1, near + 1)])
+        away[which == self.without[:, None]] = np.inf
+        return np.asarray(away.min(axis=1))
+
     def _made(self, bandwidth: float) -> _Sums:
+        sums = self._plain(bandwidth)
+        wide = np.isfinite(self._away) & (_LEAST_SHARE * self._away > bandwidth)
+        if not wide.any():
+            return sums
+        rows = np.flatnonzero(wide)
+        return _Widened(sums, rows, self._of_gaps(rows))
+
+    def _of_gaps(self, rows: Ints) -> sparse.csr_matrix:
+        """Weights of the locations around places in gaps, (len(rows), n)."""
+        k = min(_MOST_NEAR, len(self.sources))
+        away, near = cKDTree(self.sources).query(self.places[rows], k=[*range(1, k + 1)])
+        width = _LEAST_SHARE * self._away[rows][:, None]
+        weights = np.exp(-0.5 * (away / width) ** 2).astype(np.float32)
+        if self.without is not None:
+            weights[near == self.without[rows][:, None]] = 0
+        ends = np.arange(0, weights.size + 1, k)
+        shape = (len(rows), len(self.sources))
+        return sparse.csr_matrix((weights.ravel(), near.ravel(), ends), shape=shape)
+
+    def _plain(self, bandwidth: float) -> _Sums:
         near = np.pi * (REACH * bandwidth / self.pitch) ** 2 * 2 / np.sqrt(3)
         few = len(self.places) * min(near, len(self.sources)) <= _MOST_PAIRS
         if few or self.without is not None:

@@ -21,6 +21,7 @@ from napari_stsr.methods.square.uncertainty import (
     OwnDoubt,
     SpreadExpression,
     distance_share,
+    out_of_sight,
 )
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
@@ -141,7 +142,7 @@ class SquareFitted(Fitted):
         if companion is None:
             return decoded
         field, _ = companion.kernel.field(places, run)
-        return companion.mixed(decoded, field, share)
+        return companion.mixed(decoded, field, share, 1 - out_of_sight(self.learned, places))
 
     def left_out(self, locations: Ints, run: Run) -> DecodedExpression:
         """Expected counts of measured locations by the networks alone, each told by the others."""

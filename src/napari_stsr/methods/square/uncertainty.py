@@ -183,12 +183,19 @@ class SpreadExpression:
         )
 
 
+def out_of_sight(learned: Learned, places: Floats) -> Floats32:
+    """How far places (x, y) in µm lie beyond the context of the graph: 0 … 1, (m,)."""
+    return _faded(learned, places, learned.params.rings * learned.lattice.pitch_um)
+
+
 def distance_share(learned: Learned, places: Floats) -> Floats32:
     """How much of what neighbours tell has faded at places (x, y) in µm: 0 … 1, (m,)."""
-    pitch = learned.lattice.pitch_um
-    companion = learned.companion
-    reach = learned.params.rings * pitch
-    if companion is not None:
-        reach = max(reach, float(companion.kernel.learned["bandwidth"]))
+    reach = learned.params.rings * learned.lattice.pitch_um
+    if learned.companion is not None:
+        reach = max(reach, float(learned.companion.kernel.learned["bandwidth"]))
+    return _faded(learned, places, reach)
+
+
+def _faded(learned: Learned, places: Floats, reach: float) -> Floats32:
     usable = learned.observed.usable[: len(learned.coordinates)].numpy()
-    return faded(learned.coordinates[usable], places, pitch, reach)
+    return faded(learned.coordinates[usable], places, learned.lattice.pitch_um, reach)
