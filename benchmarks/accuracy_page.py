@@ -17,9 +17,10 @@ _FORM_WORDS = {
     "predicted": "",
 }
 _SHARED_NOISE = (
-    "The truth holds the very molecules the method was shown, noise included. Who hands the input on "
-    "unchanged scores highest, above the ceiling of a noise-free map, and denoising costs: read this "
-    "table as a test of faithfulness, and the tasks with *split* or *hidden* in their names for skill."
+    "The truth holds the very molecules the method was shown, noise included. Who hands the input "
+    "on unchanged scores highest, above the ceiling of a noise-free map, and denoising costs: read "
+    "this table as a test of faithfulness, and those with *split* or *hidden* in their names for "
+    "skill."
 )
 _WITH_SHARED_NOISE = ("superspots", "pseudo-visium", "noise")
 _MORE = {
