@@ -5,7 +5,7 @@ goes on, and a changed method runs alone::
 
     python benchmarks/accuracy.py --data ../shared/data --folder accuracy --jobs 2
 
-Leave out sets, protocols or methods for a quick look; `--report-only` writes what is there.
+Leave out sets, protocols or methods for a quick look. Where all is there, only the page is written.
 """
 
 from __future__ import annotations

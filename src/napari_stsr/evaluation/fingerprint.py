@@ -24,7 +24,8 @@ _JUDGING = (
     "evaluation/mapping.py", "evaluation/question.py", "evaluation/sampled.py",
     "evaluation/scores.py", "evaluation/task.py",
     "methods/baselines", "methods/companion.py", "methods/conformal.py", "methods/layers",
-    "methods/variable_genes.py", "training",
+    "methods/peers/linear.py", "methods/poisson_regression.py", "methods/variable_genes.py",
+    "training",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-_HIDDEN_FREQUENCY = 30.0
+_FIRST_FREQUENCY = 30.0
 _SECOND_PRIME = 2654435761
 _GROWTH = 1.5
 
@@ -126,7 +126,7 @@ class Siren(Backbone):
         outputs: int,
         width: int,
         hidden: int = 2,
-        frequency: float = _HIDDEN_FREQUENCY,
+        frequency: float = _FIRST_FREQUENCY,
     ) -> None:
         super().__init__(origin, reach, outputs)
         self.frequency = frequency

@@ -134,10 +134,14 @@ class SuicaFitted(FieldFitted):
             Locations of the slide, and that member of each.
         run : Run
         """
+        every = self._left_out(rows, run)
+        return BlindExpression(every.members, fold, every.depth)
+
+    def _left_out(self, rows: Ints, run: Run) -> EnsembleExpression:
+        """What all members say of measured locations, at the depth all others tell."""
         measured, places = self.measured, self.measured.coordinates[rows]
         smoother = Smoother(measured.coordinates, places, measured.spacing_um, rows)
-        every = self._decoded(places, self._depth(smoother), run)
-        return BlindExpression(every.members, fold, every.depth)
+        return self._decoded(places, self._depth(smoother), run)
 
     def _decoded(self, places: Floats, depth: Floats32, run: Run) -> EnsembleExpression:
         weight, bias = self.learned["weight"], self.learned["bias"]
@@ -163,12 +167,12 @@ class SuicaFitted(FieldFitted):
 
         All members together tell how far members differ.
         """
-        own = self.left_out(rows, fold, run)
+        every = self._left_out(rows, run)
+        own = BlindExpression(every.members, fold, every.depth)
         expected: Expression = own
         if self.companion is not None:
             expected = self.companion.mixed(own, self.companion.kernel.left_out(rows, run))
-        places = self.measured.coordinates[rows]
-        return Doubt(expected, self._decoded(places, own.depth, run))
+        return Doubt(expected, every)
 
     def _doubt(self, doubt: Doubt, places: Floats) -> Expression | None:
         if "doubt/relative" not in self.learned:

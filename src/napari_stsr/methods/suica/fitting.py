@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from napari_stsr import __version__
@@ -23,7 +25,7 @@ from napari_stsr.methods.suica.ensemble import Ensemble, ensemble_of
 from napari_stsr.methods.suica.fitted import SuicaFitted, arrays_of, companion_arrays
 from napari_stsr.methods.suica.graph import Summed, nearest_graph
 from napari_stsr.methods.suica.lesson import Lesson
-from napari_stsr.methods.suica.params import SuicaParams
+from napari_stsr.methods.suica.params import PASSES, SuicaParams
 from napari_stsr.methods.suica.stages import (
     AutoencoderTraining,
     CountTraining,
@@ -38,7 +40,6 @@ from napari_stsr.training.progress import Progress, Run, spanned
 
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
-_PASSES = 200
 _MOST_DECODED = 2500
 _FAINT = 0.1
 _LOWER = "batch size, members or variable genes"
@@ -70,7 +71,7 @@ class Fitting:
         self.params, self.run = params, run
         self.published = params.objective == "published"
         self.lesson = Lesson.of(slide, measured, params, run.seed)
-        passes = self._batches() * _PASSES
+        passes = self._batches() * PASSES
         self.steps = params.autoencoder_steps or passes
         with_codec = params.ablation != "autoencoder"
         weights = {
@@ -158,9 +159,14 @@ class Fitting:
         if not self.published:
             for network in networks:
                 _start_at_frequencies(network.decoder, lesson)
-        summed = self._summed()
+        logs = lesson.values.copy()
+        logs.data = np.log1p(logs.data)
+        summed = self._summed(logs)
         training = AutoencoderTraining(networks, summed, lesson, self.published)
-        every = self._summed_over(None)
+        validate = None
+        if params.members > 1:
+            every = Summed(self._graph(None), logs, whole=False)
+            validate = partial(training.validation, every)
         stage = Stage(
             "autoencoder",
             "learning the embedding",
@@ -171,7 +177,7 @@ class Fitting:
             -(-len(lesson) // self._batches()),
             params.autoencoder_rate,
             decay=not self.published,
-            validate=(lambda: training.validation(every)) if params.members > 1 else None,
+            validate=validate,
             patience=params.patience,
             weight=self.weights["autoencoder"],
             lower=_LOWER,
@@ -181,20 +187,16 @@ class Fitting:
         z = yield from self._embedded(networks, summed)
         return [network.decoder.requires_grad_(True) for network in networks], z
 
-    def _summed(self) -> list[Summed]:
+    def _summed(self, logs: sparse.csr_matrix) -> list[Summed]:
         """Summed logs for every member, on the graph of the locations it sees."""
-        lesson, leak = self.lesson, self.params.leak
-        return [
-            self._summed_over(None if leak else lesson.seen(m)) for m in range(self.params.members)
-        ]
-
-    def _summed_over(self, among: NDArray[np.bool_] | None) -> Summed:
-        params, lesson = self.params, self.lesson
-        logs = lesson.values.copy()
-        logs.data = np.log1p(logs.data)
-        k = 1 if params.ablation == "graph" else params.neighbours
+        members, leak = self.params.members, self.params.leak
+        graphs = [self._graph(None if leak else self.lesson.seen(m)) for m in range(members)]
         # Several members would keep as many dense matrices.
-        return Summed(nearest_graph(lesson.places, k, among), logs, params.members == 1)
+        return [Summed(graph, logs, whole=members == 1) for graph in graphs]
+
+    def _graph(self, among: NDArray[np.bool_] | None) -> sparse.csr_matrix:
+        k = 1 if self.params.ablation == "graph" else self.params.neighbours
+        return nearest_graph(self.lesson.places, k, among)
 
     def _embedded(
         self, networks: list[GraphAutoencoder], summed: list[Summed]

@@ -13,11 +13,9 @@ from napari_stsr.methods.base import Estimate
 from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod
 from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.parameters import Params
-from napari_stsr.methods.suica.params import PRESETS, SuicaParams
+from napari_stsr.methods.suica.params import PASSES, PRESETS, SuicaParams
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.training.progress import Progress, Run
-
-_PASSES = 200
 
 
 class Suica(FieldMethod):
@@ -64,7 +62,7 @@ class Suica(FieldMethod):
         batch = min(n, p.batch)
         inner = p.hidden * p.hidden / 4 + p.hidden * p.hidden / 32 if published else 0
         codec = p.hidden * genes + inner
-        steps = p.autoencoder_steps or _PASSES * max(1, n // batch)
+        steps = p.autoencoder_steps or PASSES * max(1, n // batch)
         flops = steps * batch * 12 * codec
         if published:
             layers = 2 * p.width**2 if p.backbone in ("auto", "siren") else 512 * p.width

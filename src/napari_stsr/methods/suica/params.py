@@ -8,6 +8,9 @@ from typing import Any
 from napari_stsr.methods.baselines.field import FieldParams
 from napari_stsr.methods.parameters import parameter
 
+# Passes of the published autoencoder over the slide.
+PASSES = 200
+
 
 @dataclass(frozen=True)
 class SuicaParams(FieldParams):
