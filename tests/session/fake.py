@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from napari_stsr.errors import InputError, RunError
 from napari_stsr.methods import Estimate, Fitted, Method, Params, parameter, registry
-from napari_stsr.methods.baselines.saved import Measured, read_field, write_field
+from napari_stsr.methods.measured import Measured, read_field, write_field
 from napari_stsr.results import (
     Attention,
     ConservedExpression,

@@ -23,9 +23,9 @@ _JUDGING = (
     "evaluation/metrics", "evaluation/protocols", "evaluation/bench.py", "evaluation/judging.py",
     "evaluation/mapping.py", "evaluation/question.py", "evaluation/sampled.py",
     "evaluation/scores.py", "evaluation/task.py",
-    "methods/baselines", "methods/companion.py", "methods/conformal.py", "methods/layers",
-    "methods/peers/linear.py", "methods/poisson_regression.py", "methods/variable_genes.py",
-    "training",
+    "methods/baselines", "methods/companion.py", "methods/conformal.py", "methods/field.py",
+    "methods/layers", "methods/measured.py", "methods/poisson_regression.py",
+    "methods/variable_genes.py", "results/conservation.py", "results/expression.py", "training",
 )  # fmt: skip
 
 

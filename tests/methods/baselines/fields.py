@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod
+from napari_stsr.methods.field import FieldFitted, FieldMethod
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide
 from napari_stsr.training import Run
 

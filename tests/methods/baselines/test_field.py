@@ -18,7 +18,7 @@ from napari_stsr.methods.baselines import (
     PoissonKernel,
     UniformSplit,
 )
-from napari_stsr.methods.baselines.field import FieldMethod
+from napari_stsr.methods.field import FieldMethod
 from napari_stsr.slides import Counts, Region, points
 from napari_stsr.slides.simulate import simulate
 from napari_stsr.training import Run

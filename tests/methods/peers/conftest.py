@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod
+from napari_stsr.methods.field import FieldFitted, FieldMethod
 from napari_stsr.methods.peers import BayesSpace, Card, Stage
 from napari_stsr.slides import Slide
 from napari_stsr.slides.simulate import Simulation, simulate

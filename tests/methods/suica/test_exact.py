@@ -11,8 +11,8 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from napari_stsr.methods import get_method
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.layers.likelihood import SparseBatch
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.backbones import Backbone, FourierField, HashGrid, Siren
 from napari_stsr.methods.suica.graph import Summed, nearest_graph

@@ -13,16 +13,16 @@ from scipy import sparse
 from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth, smooth_depth
 from napari_stsr.methods.baselines.factors import fit_factors, fit_loadings, fit_profiles
-from napari_stsr.methods.baselines.field import (
+from napari_stsr.methods.baselines.poisson_kernel import prior_mass
+from napari_stsr.methods.baselines.smoothing import SmoothedExpression, Smoother
+from napari_stsr.methods.baselines.values import ArrayValues
+from napari_stsr.methods.field import (
     FieldFitted,
     FieldMethod,
     FieldParams,
     Floats,
 )
-from napari_stsr.methods.baselines.poisson_kernel import prior_mass
-from napari_stsr.methods.baselines.saved import Measured
-from napari_stsr.methods.baselines.smoothing import SmoothedExpression, Smoother
-from napari_stsr.methods.baselines.values import ArrayValues
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import parameter
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.results.expression import Floats32

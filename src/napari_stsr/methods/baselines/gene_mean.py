@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, Floats
-from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.field import FieldFitted, FieldMethod, Floats
+from napari_stsr.methods.measured import Measured
 from napari_stsr.results.expression import Expression, Floats32
 from napari_stsr.slides import Slide
 from napari_stsr.training.progress import Progress, Run

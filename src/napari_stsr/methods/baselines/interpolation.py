@@ -13,12 +13,12 @@ from scipy import sparse
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.baselines.clough_tocher import cubic_weights, gradient_system, gradients
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, Floats
 from napari_stsr.methods.baselines.measured_logs import deep_enough, measured_logs
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.triangulation import Triangulation
 from napari_stsr.methods.baselines.values import LogValues
 from napari_stsr.methods.baselines.weighted import WeightedExpression
+from napari_stsr.methods.field import FieldFitted, FieldMethod, Floats
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params
 from napari_stsr.results.expression import Expression, Floats32, LoggedExpression
 from napari_stsr.slides import Slide, Targets

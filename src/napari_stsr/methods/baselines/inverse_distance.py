@@ -9,9 +9,9 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams, Floats
 from napari_stsr.methods.baselines.values import log_mass
 from napari_stsr.methods.baselines.weighted import weighted_logs
+from napari_stsr.methods.field import FieldFitted, FieldMethod, FieldParams, Floats
 from napari_stsr.methods.parameters import parameter
 from napari_stsr.results.expression import Expression
 from napari_stsr.training.progress import Run

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stsr.methods.baselines.field import Floats
 from napari_stsr.methods.baselines.kriging_system import Covariance
 from napari_stsr.methods.baselines.neighbour_field import (
     KrigedLogs,
@@ -16,6 +15,7 @@ from napari_stsr.methods.baselines.neighbour_field import (
     NeighbourMethod,
     NeighbourParams,
 )
+from napari_stsr.methods.field import Floats
 from napari_stsr.methods.parameters import parameter
 from napari_stsr.results.expression import Expression, Floats32
 from napari_stsr.training.progress import Run

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.values import LogValues
+from napari_stsr.methods.measured import Measured
 
 # Share of the median depth a location must have.
 _SHALLOW = 0.05

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stsr.methods.base import Estimate
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams, Floats
 from napari_stsr.methods.baselines.kriging_system import Covariance, LeaveOneOut, patches
 from napari_stsr.methods.baselines.measured_logs import measured_logs
 from napari_stsr.methods.baselines.neighbourhoods import (
@@ -24,8 +23,9 @@ from napari_stsr.methods.baselines.neighbourhoods import (
     Weights,
     surroundings,
 )
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.values import LogValues
+from napari_stsr.methods.field import FieldFitted, FieldMethod, FieldParams, Floats
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params, parameter
 from napari_stsr.results.expression import Expression, Floats32, LoggedExpression
 from napari_stsr.slides import Slide, Targets

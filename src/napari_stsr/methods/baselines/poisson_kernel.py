@@ -15,10 +15,10 @@ from napari_stsr.methods.baselines.bandwidth import (
     poisson_loss,
 )
 from napari_stsr.methods.baselines.depth import depth_bandwidth, smooth_depth
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, Floats
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import SmoothedExpression, Smoother
 from napari_stsr.methods.baselines.values import CountValues
+from napari_stsr.methods.field import FieldFitted, FieldMethod, Floats
+from napari_stsr.methods.measured import Measured
 from napari_stsr.results.expression import Expression, ScaledExpression
 from napari_stsr.slides import Slide
 from napari_stsr.training.progress import Progress, Run, reported

@@ -8,9 +8,9 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from napari_stsr.errors import InputError
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, Floats
 from napari_stsr.methods.baselines.values import CountValues
 from napari_stsr.methods.baselines.weighted import WeightedExpression
+from napari_stsr.methods.field import FieldFitted, FieldMethod, Floats
 from napari_stsr.methods.parameters import Params
 from napari_stsr.results.expression import Expression
 from napari_stsr.slides import Lattice, Slide, Targets

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import Values
 from napari_stsr.methods.baselines.values import LogValues
+from napari_stsr.methods.measured import Measured
 from napari_stsr.results.expression import Floats32, LoggedExpression
 
 

@@ -14,15 +14,14 @@ from scipy.spatial import cKDTree
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams
-from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.field import FieldFitted, FieldMethod, FieldParams
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params, parameter
-from napari_stsr.methods.peers.linear import LinearExpression
 from napari_stsr.methods.peers.logs import deep, log_normalised, regressed_logs
 from napari_stsr.methods.peers.mixture import Neighbourhood, PottsMixture
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.results import Enhancement
-from napari_stsr.results.expression import LoggedExpression
+from napari_stsr.results.expression import LinearExpression, LoggedExpression
 from napari_stsr.slides import Lattice, Slide, Targets
 from napari_stsr.training.progress import Pace, Progress, Run, outcome
 

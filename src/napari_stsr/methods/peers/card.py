@@ -16,9 +16,9 @@ from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth, smooth_depth
 from napari_stsr.methods.baselines.factor_kernel import FactorExpression
 from napari_stsr.methods.baselines.factors import fit_factors, fit_loadings, fit_profiles
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod, FieldParams
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import Smoother
+from napari_stsr.methods.field import FieldFitted, FieldMethod, FieldParams
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params, parameter
 from napari_stsr.methods.peers import car
 from napari_stsr.methods.peers.logs import deep

@@ -15,9 +15,9 @@ from torch import Tensor
 from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
 from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
-from napari_stsr.methods.baselines.field import FieldParams
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.companion import Companion
+from napari_stsr.methods.field import FieldParams
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae
 from napari_stsr.methods.square.graph_training import Observed

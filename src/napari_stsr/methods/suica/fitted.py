@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from napari_stsr.methods.baselines.depth import smooth_depth
 from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
-from napari_stsr.methods.baselines.field import FieldFitted
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.baselines.smoothing import Smoother
 from napari_stsr.methods.companion import Companion
 from napari_stsr.methods.conformal import faded
-from napari_stsr.methods.peers.linear import LinearExpression
+from napari_stsr.methods.field import FieldFitted
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica.autoencoder import Decoder
 from napari_stsr.methods.suica.doubt import Doubt, DoubtExpression
 from napari_stsr.methods.suica.ensemble import (
@@ -29,7 +28,12 @@ from napari_stsr.methods.suica.ensemble import (
 )
 from napari_stsr.methods.suica.lesson import PUBLISHED_TOTAL, Lesson
 from napari_stsr.methods.suica.params import SuicaParams
-from napari_stsr.results.expression import DecodedExpression, Expression, ScaledExpression
+from napari_stsr.results.expression import (
+    DecodedExpression,
+    Expression,
+    LinearExpression,
+    ScaledExpression,
+)
 from napari_stsr.slides import Slide
 from napari_stsr.training.device import limited_threads
 from napari_stsr.training.progress import Run

@@ -15,9 +15,9 @@ from torch import Tensor
 from napari_stsr import __version__
 from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth
-from napari_stsr.methods.baselines.field import FieldMethod
-from napari_stsr.methods.baselines.saved import Measured
 from napari_stsr.methods.companion import fit_companion, fit_kernel
+from napari_stsr.methods.field import FieldMethod
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.doubt import learn_doubt

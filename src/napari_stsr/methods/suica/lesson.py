@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from napari_stsr.errors import InputError
-from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica.params import SuicaParams
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Slide

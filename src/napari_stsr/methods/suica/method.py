@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate
-from napari_stsr.methods.baselines.field import FieldFitted, FieldMethod
-from napari_stsr.methods.baselines.saved import Measured
+from napari_stsr.methods.field import FieldFitted, FieldMethod
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params
 from napari_stsr.methods.suica.params import PASSES, PRESETS, SuicaParams
 from napari_stsr.slides import Slide, Targets

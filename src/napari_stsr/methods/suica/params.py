@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from napari_stsr.methods.baselines.field import FieldParams
+from napari_stsr.methods.field import FieldParams
 from napari_stsr.methods.parameters import parameter
 
 # Passes of the published autoencoder over the slide.

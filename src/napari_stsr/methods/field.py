@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate, Family, Fitted, Method
-from napari_stsr.methods.baselines.saved import Measured, read_field, write_field
+from napari_stsr.methods.measured import Measured, read_field, write_field
 from napari_stsr.methods.parameters import Params, parameter
 from napari_stsr.results import Enhancement
 from napari_stsr.results.conservation import conserved

@@ -1,4 +1,4 @@
-"""What a baseline keeps of its slide, and the file of a fit: plain arrays and JSON, no code."""
+"""What a field method keeps of its slide, and the file of a fit: plain arrays and JSON, no code."""
 
 from __future__ import annotations
 
