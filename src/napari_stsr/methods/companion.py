@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from napari_stsr.methods.baselines.factor_kernel import (
     FactorKernelFitted,
 )
 from napari_stsr.results.expression import (
+    Composed,
     Expression,
     Floats32,
     ScaledExpression,
@@ -39,16 +39,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _VOTES_FOR_HALF = 30
 _TINY = 1e-9
-
-
-class Composed(Expression, Protocol):
-    """Expected counts that are a composition times a depth: a dataclass whose depth is a field."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def depth(self) -> Floats32:
-        """Expected total of every target, (m,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +76,14 @@ class Companion:
         area : (m,) float array or float
             Share of a location's area each place has.
         near : (m,) float array or float
-            What the method's shares are worth at each place, 0 … 1: less where it cannot see.
+            What the method's share in the depth is worth at each place, 0 … 1: less where it
+            cannot see.
         """
         whole = np.maximum(field.loadings @ self.basis, 1e-12)
         of_depth = self.depth_share * near
         depth = of_depth * own.depth + (1 - of_depth) * whole * area
         first = replace(own, depth=depth.astype(np.float32))
-        share = np.broadcast_to(np.float32(self.share * near), whole.shape)
+        share = np.full(len(whole), self.share, dtype=np.float32)
         return MixedExpression(first, ScaledExpression(field, depth / whole), share)
 
 
@@ -103,12 +94,18 @@ class MixedExpression:
     Parameters
     ----------
     first, second : Expression
+        The method's and the companion's, at one depth.
     share : (m,) float32 array
     """
 
-    first: Expression
+    first: Composed
     second: Expression
     share: Floats32
+
+    @property
+    def depth(self) -> Floats32:
+        """Expected total of every target in the genes the method's depth is counted in, (m,)."""
+        return self.first.depth
 
     @property
     def shape(self) -> tuple[int, int]:

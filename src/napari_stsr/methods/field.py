@@ -11,10 +11,11 @@ from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate, Family, Fitted, Method
@@ -22,14 +23,16 @@ from napari_stsr.methods.measured import Measured, read_field, write_field
 from napari_stsr.methods.parameters import Params, parameter
 from napari_stsr.results import Enhancement
 from napari_stsr.results.conservation import conserved
-from napari_stsr.results.expression import Expression, ScaledExpression
+from napari_stsr.results.expression import Composed, Expression, ScaledExpression
+from napari_stsr.results.posterior import OwnCounts, Trust, Unseen, with_own_counts
 from napari_stsr.slides import Slide, Targets, points
 from napari_stsr.training.progress import Progress, Run
 
-_T = TypeVar("_T")
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
+# In distances of neighbours, and in shares of a location.
+_SAME_PLACE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,37 @@ class FieldFitted(Fitted):
             return self._subspots(targets, run)
         share = targets.area_um2 / self._location_area(targets)
         expected, sd = self.field(targets.coordinates, run)
-        sd = None if sd is None else ScaledExpression(sd, share)
-        return self._enhancement(targets, ScaledExpression(expected, share), None, sd)
+        counted = None
+        if self.trust is not None:
+            counted = self._own_counts(expected, self._same_place(targets, share), 1)
+        told, spread, unseen = with_own_counts(*_scaled(expected, sd, share), counted)
+        return self._enhancement(targets, told, None, spread, unseen)
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far a location's own counts can be trusted; None where they are not weighed."""
+        return None
+
+    @property
+    def depths(self) -> Floats:
+        """Counts of every location in the genes that the depth of `field` is counted in, (n,)."""
+        return self.measured.totals
+
+    def _own_counts(self, expected: Expression, parent: Ints, parts: int) -> OwnCounts | None:
+        """What was counted at the locations of targets, from what is expected of whole ones."""
+        if self.trust is None:
+            return None
+        totals, depth = self.depths, cast(Composed, expected).depth / np.float32(parts)
+        parent = np.where((parent >= 0) & (totals[parent] > 0), parent, -1)
+        return OwnCounts.of(self.measured.counts, totals, parent, parts, depth, self.trust)
+
+    def _same_place(self, targets: Targets, share: Floats) -> Ints:
+        """Location each target is, as it was measured; -1 for none."""
+        near = _SAME_PLACE * self.measured.spacing_um
+        known = cKDTree(self.measured.coordinates)
+        _, found = known.query(targets.coordinates, distance_upper_bound=near)
+        whole = (found < len(self.measured)) & (np.abs(share - 1) < _SAME_PLACE)
+        return np.where(whole, found, -1)
 
     def at(self, places: Floats, run: Run | None = None) -> Expression:
         """Expected counts of a whole location centred at each place (m, 2): the field itself."""
@@ -122,20 +154,18 @@ class FieldFitted(Fitted):
         places = (measured.coordinates[parents][:, None] + offsets).reshape(-1, 2)
         share = np.full(len(places), 1.0 / k)
         expected, sd = self.field(places, run)
-        own: Expression = ScaledExpression(expected, share)
-        whole = conserved(
-            self.params.conserve, own, np.repeat(parents, k), measured.counts, k, self.seed
-        )
+        parent = np.repeat(parents, k)
+        counted = self._own_counts(expected, parent, k)
+        own, spread, unseen = with_own_counts(*_scaled(expected, sd, share), counted)
+        whole = conserved(self.params.conserve, own, parent, measured.counts, k, self.seed)
         rows = inverse * k + targets.part
-        some = not np.array_equal(rows, np.arange(len(places)))
         denoised = None if whole is own else own
-        if some:
+        if not np.array_equal(rows, np.arange(len(places))):
             whole = whole.take(rows)
             denoised = None if denoised is None else denoised.take(rows)
-        if sd is not None:
-            scaled = ScaledExpression(sd, share)
-            sd = scaled.take(rows) if some else scaled
-        return self._enhancement(targets, whole, denoised, sd, owner)
+            spread = None if spread is None else spread.take(rows)
+            unseen = None if unseen is None else unseen.each(lambda every: every.take(rows))
+        return self._enhancement(targets, whole, denoised, spread, unseen, owner)
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""
@@ -149,6 +179,7 @@ class FieldFitted(Fitted):
         expression: Expression,
         denoised: Expression | None,
         sd: Expression | None,
+        unseen: Unseen | None,
         owner: Ints | None = None,
     ) -> Enhancement:
         measured = self.measured
@@ -165,6 +196,7 @@ class FieldFitted(Fitted):
             parents if owner is None else measured.barcodes[owner],
             denoised=denoised,
             uncertainty=sd,
+            unseen=unseen,
         )
 
     def save(self, path: Path) -> None:
@@ -172,6 +204,13 @@ class FieldFitted(Fitted):
         write_field(
             Path(path), self.method.name, self.measured, self.params, self.seed, self.learned
         )
+
+
+def _scaled(
+    expected: Expression, sd: Expression | None, share: Floats
+) -> tuple[Expression, Expression | None]:
+    """What whole locations would hold, as the share of one."""
+    return ScaledExpression(expected, share), None if sd is None else ScaledExpression(sd, share)
 
 
 class FieldMethod(Method):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_stsr.errors import InputError
 from napari_stsr.results.attention import Attention
 from napari_stsr.results.expression import Expression, GenesExpression
+from napari_stsr.results.posterior import Unseen
 from napari_stsr.slides import Genes, PixelScale, Targets
 
 
@@ -44,6 +45,9 @@ class Enhancement:
     denoised : Expression, optional
         The method's own expected counts, where `expression_source` was made to add up to what was
         measured, or keeps what was measured.
+    unseen : Unseen, optional
+        Expected counts of genes taken as missing at the target, where the method's own expected
+        counts weigh what was counted there. Imputation takes these.
     uncertainty : Expression, optional
         Standard deviation of the expected counts, that is of `denoised` where there is one.
     provenance : dict
@@ -64,6 +68,7 @@ class Enhancement:
     embedding: NDArray[np.float32] | None = None
     denoised: Expression | None = None
     uncertainty: Expression | None = None
+    unseen: Unseen | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,15 +120,19 @@ class Enhancement:
     def with_genes(self, columns: NDArray[np.int64]) -> Enhancement:
         """Return only some genes, in the order given."""
 
+        def of_genes(source: Expression) -> Expression:
+            return GenesExpression(source, columns)
+
         def chosen(source: Expression | None) -> Expression | None:
-            return None if source is None else GenesExpression(source, columns)
+            return None if source is None else of_genes(source)
 
         return replace(
             self,
             genes=self.genes.take(columns),
-            expression_source=GenesExpression(self.expression_source, columns),
+            expression_source=of_genes(self.expression_source),
             denoised=chosen(self.denoised),
             uncertainty=chosen(self.uncertainty),
+            unseen=None if self.unseen is None else self.unseen.each(of_genes),
         )
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Enhancement:
@@ -139,4 +148,5 @@ class Enhancement:
             embedding=None if self.embedding is None else self.embedding[rows],
             denoised=None if self.denoised is None else self.denoised.take(rows),
             uncertainty=None if self.uncertainty is None else self.uncertainty.take(rows),
+            unseen=None if self.unseen is None else self.unseen.each(lambda all_: all_.take(rows)),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,19 @@ class Expression(Protocol):
     def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> Expression:
         """Return the same for some targets."""
         ...
+
+
+class Composed(Expression, Protocol):
+    """Expected counts that are a composition times a depth: a dataclass whose depth is a field."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def depth(self) -> Floats32:
+        """Expected total of every target, (m,)."""
+
+    def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> Composed:
+        """Return some targets."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,8 +112,12 @@ def finished(task: Task, result: Enhancement, slide: Slide) -> Enhancement:
             "Name the genes to fill in.",
         )
     columns = slide.genes.columns(result.genes.ids.tolist())
+    # What is filled in is taken as missing, so the zero counted there must not pull it down.
+    spread = result.uncertainty
+    if result.unseen is not None:
+        expected, spread = result.unseen.expected, result.unseen.spread
     kept = ImputedExpression(expected, slide.counts, rows, columns)
-    return replace(result, expression_source=kept, denoised=expected)
+    return replace(result, expression_source=kept, denoised=expected, uncertainty=spread)
 
 
 def _rows(slide: Slide, targets: Targets) -> NDArray[np.int64]:

@@ -25,7 +25,8 @@ from napari_stsr.methods.square.uncertainty import (
 )
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
 from napari_stsr.results.conservation import conserved
-from napari_stsr.results.expression import Expression
+from napari_stsr.results.expression import Composed, Expression
+from napari_stsr.results.posterior import Unseen, with_own_counts
 from napari_stsr.slides import Targets, points
 from napari_stsr.training import Progress, Run
 from napari_stsr.training.device import limited_threads
@@ -36,6 +37,8 @@ Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 # Above this many edges only the mean attention is kept: 8 bytes an edge, layer and head.
 _MOST_EDGES = 20_000_000
+# In pitches, and in shares of a location.
+_SAME_PLACE = 1e-3
 
 
 class SquareFitted(Fitted):
@@ -61,15 +64,22 @@ class SquareFitted(Fitted):
     def predicting(
         self, targets: Targets, run: Run | None = None
     ) -> Generator[Progress, None, Enhancement]:
-        """Predict, reporting on the way; see `predict`."""
+        """Predict, reporting on the way, on the run's device; see `predict`."""
+        there = self if run is None else SquareFitted(self.learned.on(run.device))
         run = run or Run()
         with limited_threads(run.threads):
-            work = self._subspots if targets.kind == "subspots" else self._points
+            work = there._subspots if targets.kind == "subspots" else there._points
             return (yield from work(targets, run))
 
     def at(self, places: Floats, run: Run | None = None) -> Expression:
-        """Expected counts of a whole location centred at each place (m, 2); see `predict`."""
-        return self.predict(points(places, self.learned.diameter_um), run).expression_source
+        """Expected counts of a whole location centred at each place (m, 2): the field itself.
+
+        No place has counts of its own in it, so it is smooth at the centres of locations too.
+        """
+        run = run or Run()
+        targets = points(places, self.learned.diameter_um)
+        with limited_threads(run.threads):
+            return outcome(self._told_at(targets, run, attending=False)).expected
 
     def _subspots(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, k = self.learned, targets.per_location
@@ -81,29 +91,47 @@ class SquareFitted(Fitted):
         tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
         reports = _Reports(run, len(tasks) * k)
         states, attention = yield from self._diffused(tasks, reports)
+        assert attention is not None
         offsets = division.offsets @ learned.lattice.basis
         places = (learned.coordinates[parents][:, None] + offsets).reshape(-1, 2)
         decoded = yield from self._decoded(states, reports)
         share = np.full(len(places), 1 / k)
-        source = self._mixed(decoded, places, share, run)
-        whole = conserved(
-            learned.params.conserve,
-            source,
-            np.repeat(parents, k),
-            learned.measured,
-            k,
-            run.seed,
-        )
-        seen = np.repeat(learned.observed.usable[parents].numpy(), k)
-        sd = self._spread(source, states, places, share, seen)
+        mixed = self._mixed(decoded, places, share, run)
+        parent = np.repeat(parents, k)
+        seen = learned.observed.usable[parent].numpy()
+        told = self._spread(mixed, states, places, share, seen)
+        counted = learned.own_counts(parent, k, mixed.depth)
+        source, sd, unseen = with_own_counts(mixed, told, counted)
+        whole = conserved(learned.params.conserve, source, parent, learned.measured, k, run.seed)
         rows = inverse * k + targets.part
         if not np.array_equal(rows, np.arange(len(places))):
             whole, source, attention = whole.take(rows), source.take(rows), attention.take(rows)
             sd = None if sd is None else sd.take(rows)
+            unseen = None if unseen is None else unseen.each(lambda every: every.take(rows))
         denoised = None if learned.params.conserve == "off" else source
-        return self._enhancement(targets, whole, attention, states.z.numpy()[rows], denoised, sd)
+        z = states.z.numpy()[rows]
+        return self._enhancement(targets, whole, attention, z, denoised, sd, unseen)
 
     def _points(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
+        learned, lattice = self.learned, self.learned.lattice
+        told = yield from self._told_at(targets, run)
+        expected, states, share = told.expected, told.states, told.share
+        sites = lattice.nearest_site(targets.coordinates)
+        parent = lattice.location_at(sites)
+        seen = learned.observed.usable[parent].numpy() & (parent >= 0)
+        spread = self._spread(expected, states, targets.coordinates, share, seen)
+        # Counts of its own has only what is a location as it was measured.
+        apart = np.linalg.norm(targets.coordinates - learned.coordinates[parent], axis=1)
+        own = (apart < _SAME_PLACE * lattice.pitch_um) & (np.abs(share - 1) < _SAME_PLACE)
+        counted = learned.own_counts(np.where(own, parent, -1), 1, expected.depth)
+        source, sd, unseen = with_own_counts(expected, spread, counted)
+        z = states.z.numpy()
+        return self._enhancement(targets, source, told.attention, z, None, sd, unseen)
+
+    def _told_at(
+        self, targets: Targets, run: Run, attending: bool = True
+    ) -> Generator[Progress, None, _Told]:
+        """What networks and companion say of points; attention is gathered on request."""
         learned, lattice = self.learned, self.learned.lattice
         sites = lattice.nearest_site(targets.coordinates)
         offset = (lattice.fractional(targets.coordinates) - sites)[:, None]
@@ -122,21 +150,19 @@ class SquareFitted(Fitted):
                 tasks = site_tasks(
                     lattice, sites[rows], virtual[rows], log_size, learned.params.rings
                 )
-                some, attention = yield from self._diffused(tasks, reports)
+                some, attention = yield from self._diffused(tasks, reports, attending=attending)
                 some.log_depth -= log_size
                 states.put(rows, some)
-                pieces.append((rows, attention))
+                if attention is not None:
+                    pieces.append((rows, attention))
         states.log_depth += torch.from_numpy(log_area)
         decoded = yield from self._decoded(states, reports)
-        expression = self._mixed(decoded, targets.coordinates, share, run)
-        seen = learned.observed.usable[lattice.location_at(sites)].numpy() & inside
-        sd = self._spread(expression, states, targets.coordinates, share, seen)
-        attention = _assembled(pieces)
-        return self._enhancement(targets, expression, attention, states.z.numpy(), None, sd)
+        expected = self._mixed(decoded, targets.coordinates, share, run)
+        return _Told(expected, states, share, _assembled(pieces) if attending else None)
 
     def _mixed(
         self, decoded: DecodedExpression, places: Floats, share: Floats, run: Run
-    ) -> Expression:
+    ) -> Composed:
         """Mix the networks' answer with the companion's, whose places hold a share of the area."""
         companion = self.learned.companion
         if companion is None:
@@ -155,14 +181,14 @@ class SquareFitted(Fitted):
     ) -> tuple[DecodedExpression, EmbeddingNoise | None]:
         """Answer tasks by the networks alone: expected counts, and the doubt of the embedding."""
         reports = _Reports(run, tasks.truth.size)
-        states, _ = outcome(self._diffused(tasks, reports))
+        states, _ = outcome(self._diffused(tasks, reports, attending=False))
         states.log_depth += log_gain
         decoded = outcome(self._decoded(states, reports))
         return decoded, EmbeddingNoise.of(self.learned, states.z, states.variance)
 
     def _spread(
         self,
-        expected: Expression,
+        expected: Composed,
         states: _States,
         places: Floats,
         share: Floats,
@@ -198,9 +224,9 @@ class SquareFitted(Fitted):
         return DecodedExpression(hidden, self.learned.weight, self.learned.bias, log_norm, depth)
 
     def _diffused(
-        self, tasks: Tasks, reports: _Reports, chunk: int = 1024
-    ) -> Generator[Progress, None, tuple[_States, Attention]]:
-        """States of the b·v virtual nodes, and attention, of all tasks."""
+        self, tasks: Tasks, reports: _Reports, chunk: int = 1024, attending: bool = True
+    ) -> Generator[Progress, None, tuple[_States, Attention | None]]:
+        """States of the b·v virtual nodes of all tasks, and attention on request."""
         learned, count = self.learned, tasks.virtual.shape[1]
         device = learned.diffusion.correction.weight.device
         gathered = _Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
@@ -217,18 +243,20 @@ class SquareFitted(Fitted):
                 learned.observed.spread_by(part, weights[-1].mean(-1)),
             )
             states.put(slice(start * count, (start + chunk) * count), some)
-            gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
+            if attending:
+                gathered.add(part, [weight.float().cpu().numpy() for weight in weights])
             yield from reports.after(len(part) * count)
-        return states, gathered.attention()
+        return states, gathered.attention() if attending else None
 
     def _enhancement(
         self,
         targets: Targets,
         expression: Expression,
-        attention: Attention,
+        attention: Attention | None,
         embedding: Floats32,
         denoised: Expression | None,
         uncertainty: Expression | None,
+        unseen: Unseen | None,
     ) -> Enhancement:
         learned = self.learned
         parents = np.full(len(targets), "", dtype=learned.barcodes.dtype)
@@ -250,11 +278,22 @@ class SquareFitted(Fitted):
             embedding,
             denoised,
             uncertainty,
+            unseen,
         )
 
     def save(self, path: Path) -> None:
         """Write networks, embeddings and measured counts, complete or not at all."""
         write_learned(Path(path), self.learned)
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """Expected counts of points, what they were made of, and each point's share of a location."""
+
+    expected: Composed
+    states: _States
+    share: Floats
+    attention: Attention | None
 
 
 @dataclass(eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stsr import __version__
 from napari_stsr.methods.companion import Companion, fit_companion, fit_kernel
+from napari_stsr.methods.own_counts import learn_trust
 from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae, VaeTraining, embed
@@ -29,10 +29,10 @@ from napari_stsr.methods.square.nodes import Nodes, tissue_split
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.template import block_tasks, blocks, symmetries
 from napari_stsr.methods.variable_genes import variable_genes
+from napari_stsr.results.expression import Composed
 from napari_stsr.slides import Counts, Division, Slide
 from napari_stsr.training import Progress, Run
-from napari_stsr.training.checkpoint import Checkpoints, digest, identity
-from napari_stsr.training.device import resolve_device
+from napari_stsr.training.checkpoint import Checkpoints, identity
 from napari_stsr.training.loop import Stage, Trainer, seeded
 from napari_stsr.training.progress import reported, spanned
 
@@ -107,7 +107,7 @@ def fit_square(
     split = _Split.of(slide, nodes, params, run.seed)
     further = np.setdiff1d(wanted, learned_genes)
     weights = _stage_weights(params)
-    owner = _identity(slide, params, run, wanted)
+    owner = identity("square", slide, learned_genes, params.as_dict(), run)
     trainer = Trainer(run, Checkpoints(run.checkpoints, owner), sum(weights.values()))
 
     codec = yield from _embedding(trainer, nodes, split, params, weights["embedding"])
@@ -146,23 +146,6 @@ def fit_square(
     yield from _extension(run, slide, learned, further)
     yield from _uncertainty(run, learned, division, split)
     return SquareFitted(learned)
-
-
-def _identity(slide: Slide, params: SquareParams, run: Run, wanted: Ints) -> str:
-    """Fingerprint of all that decides the weights."""
-    rows = slide.counts.rows
-    return identity(
-        {
-            "counts": [digest(part) for part in (rows.data, rows.indices, rows.indptr)],
-            "places": digest(slide.coordinates),
-            "genes": digest(wanted),
-            "params": params.as_dict(),
-            "seed": run.seed,
-            "device": resolve_device(run.device).split(":")[0],
-            "precision": run.precision,
-            "version": __version__,
-        }
-    )
 
 
 def _read_nodes(
@@ -282,6 +265,10 @@ def _uncertainty(
     parts = left_out_parts(learned, division, split.held_anchors, split.anchors, run)
     seen = seen_locations(learned, hidden.rows, run)
     learned.spread = yield from learn_spread(hidden, seen, parts, run)
+    if learned.params.own_counts:
+        expected = cast(Composed, hidden.doubt.expected)
+        totals = learned.totals[hidden.rows]
+        learned.trust = yield from learn_trust(expected, hidden.truth, totals, run)
 
 
 def _extension(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from napari_stsr.methods.square.embedding import Codec
 from napari_stsr.methods.square.graph_training import Observed
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.uncertainty import Spread
+from napari_stsr.results.posterior import OwnCounts, Trust
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide
+from napari_stsr.training.device import placed
 
 Ints = NDArray[np.int64]
 Floats32 = NDArray[np.float32]
@@ -37,6 +39,8 @@ class Learned:
         What the networks' answer is mixed with.
     spread : Spread, optional
         How far the truth lies from the answer.
+    trust : Trust, optional
+        How far a location's own counts differ from what others tell.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Learned:
     trained_columns: Ints
     companion: Companion | None = None
     spread: Spread | None = None
+    trust: Trust | None = None
 
     @classmethod
     def of(
@@ -104,6 +109,27 @@ class Learned:
         order = np.argsort(self.gene_columns)
         at = order[np.searchsorted(self.gene_columns, columns, sorter=order)]
         self.weight[at], self.bias[at] = weight, bias
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Counts of every location in the genes that were trained on, (n,)."""
+        log_depth = self.observed.log_depth[0, : len(self.coordinates)]
+        return np.asarray(np.exp(log_depth.numpy().astype(np.float64)))
+
+    def own_counts(self, parent: Ints, parts: int, depth: Floats32) -> OwnCounts | None:
+        """What was counted at the usable ones among targets' locations; see `OwnCounts.of`."""
+        if self.trust is None:
+            return None
+        usable = self.observed.usable[: len(self.coordinates)].numpy()
+        parent = np.where((parent >= 0) & usable[parent], parent, -1)
+        return OwnCounts.of(self.measured, self.totals, parent, parts, depth, self.trust)
+
+    def on(self, device: str) -> Learned:
+        """Return the same with its networks on a device."""
+        diffusion, codec = placed(self.diffusion, device), placed(self.codec, device)
+        if diffusion is self.diffusion and codec is self.codec:
+            return self
+        return replace(self, diffusion=diffusion, codec=codec)
 
     def states(self, z: Tensor) -> tuple[Floats32, Floats32]:
         """Hidden decoder states (m, h) and log softmax denominators (m,) of embeddings."""

@@ -48,6 +48,12 @@ class SquareParams(Params):
         "decide; or Square alone (off).",
         choices=("factor kernel", "off"),
     )
+    own_counts: bool = parameter(
+        True,
+        "Own counts",
+        "At measured locations and their parts, weigh what the slide tells against what was "
+        "counted there, as far as left-out locations show that counts can be trusted.",
+    )
     likelihood: str = parameter(
         "nb",
         "Likelihood",
@@ -200,6 +206,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prior": "flat",
         "depth": "pooled",
         "mix": "off",
+        "own_counts": False,
         "embedding_steps": 6000,
         "graph_steps": 4000,
         "patience": 20,

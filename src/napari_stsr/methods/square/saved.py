@@ -24,9 +24,10 @@ from napari_stsr.methods.square.graph_training import Observed
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.params import SquareParams
 from napari_stsr.methods.square.uncertainty import Spread
+from napari_stsr.results.posterior import Trust
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale
 
-_FORMAT = "napari-stsr square 4"
+_FORMAT = "napari-stsr square 5"
 _SPREAD = tuple(part.name for part in fields(Spread))
 
 
@@ -63,6 +64,7 @@ def write_learned(path: Path, learned: Learned) -> None:
         "usable": learned.observed.usable,
         "variance": learned.observed.variance,
         "spread": _spread_state(learned.spread),
+        "trust": _trust_state(learned.trust),
         "companion": _companion_state(learned.companion),
         "codec": _module_state(learned.codec),
         "diffusion": _module_state(learned.diffusion),
@@ -126,6 +128,8 @@ def read_learned(path: Path) -> Learned:
     learned.companion = _companion(learned, state["companion"])
     if state["spread"] is not None:
         learned.spread = Spread(*(state["spread"][name].numpy() for name in _SPREAD))
+    if state["trust"] is not None:
+        learned.trust = Trust(state["trust"]["depth"], state["trust"]["genes"].numpy())
     return learned
 
 
@@ -133,6 +137,12 @@ def _spread_state(spread: Spread | None) -> dict[str, Tensor] | None:
     if spread is None:
         return None
     return {name: torch.from_numpy(getattr(spread, name)) for name in _SPREAD}
+
+
+def _trust_state(trust: Trust | None) -> dict[str, Any] | None:
+    if trust is None:
+        return None
+    return {"depth": trust.depth, "genes": torch.from_numpy(trust.genes)}
 
 
 def _companion_state(companion: Companion | None) -> dict[str, Any] | None:

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stsr.methods.companion import told_apart
 from napari_stsr.methods.conformal import around_mean, left_out_factor, left_out_variances
-from napari_stsr.results.expression import Expression, Floats32
+from napari_stsr.methods.own_counts import learn_trust
+from napari_stsr.results.expression import Composed, Expression, Floats32
 from napari_stsr.training.progress import Progress, Run
 
 if TYPE_CHECKING:
@@ -122,4 +123,11 @@ def learn_doubt(
     own = yield from left_out_variances(truth, doubt.columns, run)
     unknown = yield from left_out_variances(truth, around_mean(truth), run)
     factor = left_out_factor(truth, doubt.columns, own, run)
-    return {"doubt/relative": own, "doubt/unknown": unknown, "doubt/factor": np.array(factor)}
+    learned = {"doubt/relative": own, "doubt/unknown": unknown, "doubt/factor": np.array(factor)}
+    if not fitted.params.own_counts:
+        return learned
+    expected, totals = cast(Composed, doubt.expected), lesson.totals[chosen]
+    trust = yield from learn_trust(expected, truth, totals, run)
+    if trust is not None:
+        learned |= {"own/depth": np.array(trust.depth), "own/genes": trust.genes}
+    return learned

@@ -34,6 +34,7 @@ from napari_stsr.results.expression import (
     LinearExpression,
     ScaledExpression,
 )
+from napari_stsr.results.posterior import Trust
 from napari_stsr.slides import Slide
 from napari_stsr.training.device import limited_threads
 from napari_stsr.training.progress import Run
@@ -64,6 +65,18 @@ class SuicaFitted(FieldFitted):
             other, _ = self.companion.kernel.field(coordinates, run)
             expected = self.companion.mixed(own, other)
         return expected, self._doubt(Doubt(expected, own), coordinates)
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far a location's own counts can be trusted, once that was learned."""
+        if "own/genes" not in self.learned:
+            return None
+        return Trust(float(self.learned["own/depth"]), self.learned["own/genes"])
+
+    @property
+    def depths(self) -> Floats:
+        """Counts of every location in the genes trained on, (n,)."""
+        return np.asarray(self.learned["depths"])
 
     @property
     def published(self) -> bool:
