@@ -14,6 +14,7 @@ from scipy import sparse
 from napari_stsr.errors import Cancelled, InputError, RunError
 from napari_stsr.evaluation import Contender, Evaluation, EvaluationPlan, evaluate, evaluating
 from napari_stsr.evaluation.advice import why_not
+from napari_stsr.evaluation.bench import Bench
 from napari_stsr.evaluation.store import Store
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Counts, Slide
@@ -159,6 +160,18 @@ def test_a_cancelled_run_costs_only_its_unfinished_units(
     found = evaluate(slide, plan(), tmp_path)
     assert len(ours.fits) == 3
     assert [one.state for one in found.outcomes] == ["done"] * 6
+
+
+def test_a_run_cancelled_while_it_scores_does_not_wait_for_the_scores(slide: Slide) -> None:
+    asked = plan("gene_mean", folds=2)
+    bench, token = Bench(asked, asked.check(slide)), CancelToken()
+    work = bench.working(asked.units(slide)[0], token)
+    for report in work:
+        if report.stage == "scoring":
+            token.cancel()
+            break
+    with pytest.raises(Cancelled):
+        next(work)
 
 
 def test_reports_go_forward_and_carry_those_of_the_fit(slide: Slide) -> None:

@@ -12,10 +12,11 @@ import pytest
 from scipy import sparse, stats
 
 from napari_stsr import open_slide
-from napari_stsr.errors import InputError
+from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.evaluation import judging, question
 from napari_stsr.evaluation.metrics import expected_log, measured_log
-from napari_stsr.evaluation.scores import Scores, genes_to_score, score
+from napari_stsr.evaluation.question import Question
+from napari_stsr.evaluation.scores import Scores, genes_to_score, score, score_answer
 from napari_stsr.evaluation.task import Task, halves
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.results import ConservedExpression, Enhancement, StoredExpression
@@ -191,6 +192,39 @@ def test_json_gives_back_everything(known):
 def test_another_json_is_refused(text):
     with pytest.raises(InputError, match="no table of scores"):
         Scores.from_json(text)
+
+
+def test_a_question_prepared_once_gives_every_answer_its_own_scores(known):
+    task, mean = known
+    asked = Question.of(task, EVERY, 0, 200)
+    for values in (mean, uniform(task), mean):
+        once = score_answer(asked, answer(task, values))
+        assert once.to_json() == score(task, answer(task, values), EVERY).to_json()
+
+
+def test_scoring_stops_wherever_it_is_asked_to(known):
+    task, mean = known
+    doubt = StoredExpression(np.full(mean.shape, 0.5, "f4"))
+    asked = Question.of(task, EVERY, 0, 20)
+    left = 0
+
+    def checked() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Cancelled
+
+    stopped = 0
+    while True:
+        left = stopped + 1
+        try:
+            score_answer(asked, answer(task, mean, uncertainty=doubt), checked)
+        except Cancelled:
+            stopped += 1
+        else:
+            break
+    # Before totals, blocks of genes, profiles and each of their measures, domains, uncertainty.
+    assert stopped >= 9
 
 
 def test_blocks_of_genes_do_not_change_the_figures(known, monkeypatch):

@@ -16,7 +16,8 @@ from napari_stsr.evaluation.materialised import materialised
 from napari_stsr.evaluation.outcome import Map, Outcome, State
 from napari_stsr.evaluation.plan import EvaluationPlan, Unit
 from napari_stsr.evaluation.protocols import protocol
-from napari_stsr.evaluation.scores import Scores, genes_to_score, score
+from napari_stsr.evaluation.question import Question
+from napari_stsr.evaluation.scores import Scores, genes_to_score, score_answer
 from napari_stsr.evaluation.task import Task
 from napari_stsr.methods import Fitted
 from napari_stsr.results import Enhancement
@@ -42,6 +43,7 @@ class Bench:
         self.plan, self.slide = plan, restricted
         self._at: tuple[str, int] | None = None
         self._tasks: list[tuple[Task, Ints]] = []
+        self._questions: dict[int, Question] = {}
 
     def tasks(self, name: str, fold: int) -> list[tuple[Task, Ints]]:
         """Tasks of a fold, each with the columns of the genes that are scored."""
@@ -53,8 +55,17 @@ class Bench:
                 if id(task.slide) not in chosen:
                     chosen[id(task.slide)] = self._scored(task.slide)
             self._tasks = [(task, chosen[id(task.slide)]) for task in tasks]
+            self._questions = {}
             self._at = (name, fold)
         return self._tasks
+
+    def _question(self, task: Task, genes: Ints) -> Question:
+        """What all methods are asked, prepared once for the fold at hand."""
+        if id(task) not in self._questions:
+            # Draws of different folds are independent; those of different methods are paired.
+            seed = 1000 * self.plan.seed + task.fold
+            self._questions[id(task)] = Question.of(task, genes, seed, self.plan.draws)
+        return self._questions[id(task)]
 
     def _scored(self, slide: Slide) -> Ints:
         best = genes_to_score(slide, self.plan.scored)
@@ -94,12 +105,11 @@ class Bench:
                 continue
             yield part.at(Progress("scoring", 0, 1, 0.0), _PREDICT, 1)
             start = time.perf_counter()
-            # Draws of different folds are independent; those of different methods are paired.
-            seed = 1000 * self.plan.seed + task.fold
-            found.scores.append(score(task, answer, genes, seed, self.plan.draws))
+            found.scores.append(score_answer(self._question(task, genes), answer, cancel.check))
             found.seconds["score"] += time.perf_counter() - start
             named = self.plan.named(task.slide)
-            found.maps.append(mapped(task, answer, found.scores[-1], genes, named))
+            scores = found.scores[-1]
+            found.maps.append(mapped(task, answer, scores, genes, named, cancel.check))
 
     def _answer(
         self, unit: Unit, task: Task, run: Run, fits: dict[int, Fitted], found: _Found, part: _Part
@@ -196,6 +206,11 @@ def _predicting(fitted: Fitted, task: Task, run: Run) -> Generator[Progress, Non
         answer = yield from fitted.predicting(task.targets, run)
     except InputError as error:
         raise _CannotDo(str(error)) from error
+    # Muted entries are missing: that nothing was counted there tells nothing.
+    if task.scored is not None and answer.unseen is not None:
+        missing = answer.unseen
+        source = materialised(missing.expected, run.cancel)
+        return replace(answer, expression_source=source, uncertainty=missing.spread)
     source = materialised(answer.expression_source, run.cancel)
     denoised = None if answer.denoised is None else materialised(answer.denoised, run.cancel)
     return replace(answer, expression_source=source, denoised=denoised)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from napari_stsr.evaluation import metrics
 from napari_stsr.evaluation.metrics import Figures, measured_log
-from napari_stsr.evaluation.question import Predicted, Question
+from napari_stsr.evaluation.question import Checked, Predicted, Question
 from napari_stsr.evaluation.sampled import look_at_targets
-from napari_stsr.results import Expression
+from napari_stsr.results import Enhancement, Expression
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,10 +34,16 @@ class Answer:
     notes: list[str] = field(default_factory=list)
 
 
-def judge(question: Question, source: Expression) -> Answer:
+def judge(
+    question: Question, answered: Enhancement, source: Expression, checked: Checked
+) -> Answer:
     """Compare one form of an answer with the truth; raises as `score` does."""
-    predicted = Predicted.of(source, question)
-    blocks = [_by_gene(question, predicted, part) for part in question.blocks()]
+    predicted = Predicted.of(source, answered, question, checked)
+    blocks = []
+    for part in question.blocks():
+        checked()
+        blocks.append(_by_gene(question, predicted, part))
+    checked()
     figures = {
         name: Figures.joined([block.genes[name] for block in blocks]) for name in blocks[0].genes
     }
@@ -50,7 +56,7 @@ def judge(question: Question, source: Expression) -> Answer:
         "targets": float(len(question.rows)),
         "targets_left_out": float(len(question.task) - len(question.rows)),
     }
-    look_at_targets(question, predicted, answer.summary, answer.notes)
+    look_at_targets(question, predicted, answer.summary, answer.notes, checked)
     return answer
 
 
@@ -82,11 +88,10 @@ def _by_gene(question: Question, predicted: Predicted, part: slice) -> _Block:
         genes["within_r"] = metrics.within_parents(y_log, p_log, parent, scored)
         genes["within_r_raw"] = metrics.within_parents(y, p, parent, scored)
     if question.weights is not None:
-        genes["moran_truth"] = metrics.morans_i(y_log, question.weights)
         genes["moran_predicted"] = metrics.morans_i(p_log, question.weights)
     if question.raster is not None:
         genes["ssim"] = _similarity(y_log, p_log, question.raster, _MAPS - part.start)
-    genes |= _ceilings(question, part, scored)
+    genes |= question.of_truth(part)
     drawn = {
         "r_log": metrics.drawn_correlations(y_log, p_log, question.drawn, scored),
         "r_raw": metrics.drawn_correlations(y, p, question.drawn, scored),
@@ -123,31 +128,11 @@ def _similarity(truth: Floats, predicted: Floats, raster: Ints, most: int) -> Fi
     return Figures.joined([found, unknown])
 
 
-def _ceilings(
-    question: Question, part: slice, scored: NDArray[np.bool_] | None
-) -> dict[str, Figures]:
-    """Noise ceilings of a block in logs and in counts."""
-    repeats = question.repeats
-    if repeats is None:
-        return {}
-    places = np.arange(part.start, part.stop)
-    totals = repeats.first_totals, repeats.second_totals
-    # Where one of the two holds no molecule, its logs say nothing.
-    both = (totals[0] > 0) & (totals[1] > 0)
-    if both.sum() < 2:
-        return {}
-    first, second = (counts.dense(places)[both] for counts in (repeats.first, repeats.second))
-    scored = None if scored is None else scored[both]
-    ceiling = metrics.ceiling_from_halves if repeats.halved else metrics.ceiling_from_repeats
-    logs = measured_log(first, totals[0][both]), measured_log(second, totals[1][both])
-    return {"ceiling": ceiling(*logs, scored), "ceiling_raw": ceiling(first, second, scored)}
-
-
 def _conservation(
     question: Question, predicted: NDArray[np.float32], columns: Ints
 ) -> metrics.ConservationError | None:
     """Conservation over the locations all of whose parts are among the targets."""
-    targets = question.enhancement.targets
+    targets = question.task.targets
     if targets.kind != "subspots":
         return None
     owned = np.where(targets.parent >= 0, targets.parent, 0)

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stsr.results import Expression
-from napari_stsr.results.expression import Floats32, Logs, StoredExpression
+from napari_stsr.results.expression import (
+    Floats32,
+    LoggedExpression,
+    Logs,
+    ScaledExpression,
+    StoredExpression,
+)
 from napari_stsr.training.progress import CancelToken
 
 _MOST_VALUES = 50_000_000
@@ -37,10 +43,17 @@ class StoredLogs(StoredExpression):
 
 
 def materialised(source: Expression, cancel: CancelToken) -> Expression:
-    """Compute all values, if they are no more than 50 million; else return the lazy source."""
+    """Compute all values, if they are no more than 50 million; else return the lazy source.
+
+    Where counts follow from logs, the logs are computed, and counts again when they are asked.
+    """
     n, g = source.shape
     if n * g > _MOST_VALUES:
         return source
+    if isinstance(source, LoggedExpression):
+        return LoggedExpression(materialised(source.source, cancel), source.depth)
+    if isinstance(source, ScaledExpression) and getattr(source, "logs", None) is not None:
+        return ScaledExpression(materialised(source.whole, cancel), source.factor)
     width = max(1, _BLOCK_VALUES // max(1, n))
     predicts_logs = getattr(source, "logs", None) is not None
     counts = np.empty((n, g), dtype=np.float32)

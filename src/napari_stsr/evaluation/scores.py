@@ -20,7 +20,7 @@ from napari_stsr.evaluation.metrics import (
     slide_weights,
     top,
 )
-from napari_stsr.evaluation.question import Question
+from napari_stsr.evaluation.question import Checked, Question
 from napari_stsr.evaluation.task import Task
 from napari_stsr.results import Enhancement
 from napari_stsr.slides import Slide
@@ -229,12 +229,24 @@ def score(
         targets, or the truth is constant in every gene.
     """
     columns = genes_to_score(task.slide) if genes_scored is None else np.asarray(genes_scored)
-    question = Question.of(task, enhancement, columns, seed, draws)
+    return score_answer(Question.of(task, columns, seed, draws), enhancement)
+
+
+def score_answer(
+    question: Question, enhancement: Enhancement, checked: Checked = lambda: None
+) -> Scores:
+    """Do as `score` does, with a question that is prepared once for all that answer it.
+
+    `checked` is called at times; it may raise to stop.
+    """
+    task = question.task
     sources = {"predicted": enhancement.expression_source}
     if enhancement.denoised is not None:
         sources = {"conserved": enhancement.expression_source, "denoised": enhancement.denoised}
-    judged = {form: judge(question, source) for form, source in sources.items()}
-    genes = task.slide.genes.take(columns)
+    judged = {
+        form: judge(question, enhancement, source, checked) for form, source in sources.items()
+    }
+    genes = task.slide.genes.take(question.columns)
     tables = []
     for form, answer in judged.items():
         table = pd.DataFrame({name: found.values for name, found in answer.genes.items()})

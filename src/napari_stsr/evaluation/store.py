@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from napari_stsr.errors import InputError, RunError
+from napari_stsr.errors import InputError
 from napari_stsr.evaluation.outcome import Outcome
 from napari_stsr.evaluation.plan import Unit
-from napari_stsr.files import written_aside
+from napari_stsr.files import check_writable, written_aside
 
 
 class Store:
@@ -35,15 +34,7 @@ class Store:
         self.folder = Path(folder)
         if self.folder.is_file():
             raise InputError(f"{str(folder)!r} is a file.", "Name a folder for the results.")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise RunError(
-                f"Cannot write into {str(folder)!r}: {error.strerror or error}.",
-                "Choose another folder.",
-            ) from error
+        check_writable(self.folder)
 
     def find(self, unit: Unit, fingerprint: str) -> Outcome | None:
         """Return the outcome of a unit, None where there is none that can be read."""

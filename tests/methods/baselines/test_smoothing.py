@@ -102,7 +102,8 @@ def test_left_out_rates_are_those_of_a_slide_without_the_location(monkeypatch, l
     blocks = left_out.blocks(CountValues(slide.counts), totals.astype(np.float32), mean, prior)
     seen = 0
     for at, genes, own, rates in blocks:
-        where = left_out.locations[at]
+        where, rates = left_out.locations[at], list(rates)
+        assert len(rates) == len(left_out.grid)
         np.testing.assert_array_equal(own, counts[where][:, genes])
         for row in range(0, len(at), 7):
             others = np.delete(np.arange(81), where[row])

@@ -31,11 +31,12 @@ from napari_stsr.evaluation.metrics.calibration import (
 )
 from napari_stsr.evaluation.metrics.ceiling import ceiling_from_halves, ceiling_from_repeats
 from napari_stsr.evaluation.metrics.composition import (
-    LocationCorrelation,
     jaccard_distance_above_mean,
     jaccard_distance_of_top,
+    jaccard_distance_of_top_to,
     location_correlation,
     spearman_distance,
+    spearman_distance_to,
 )
 from napari_stsr.evaluation.metrics.conservation import ConservationError, conservation_error
 from napari_stsr.evaluation.metrics.domains import (
@@ -67,7 +68,6 @@ __all__ = [
     "Coverage",
     "Figures",
     "Interval",
-    "LocationCorrelation",
     "Pooled",
     "RiskCoverage",
     "adjusted_rand",
@@ -84,6 +84,7 @@ __all__ = [
     "interval_coverage",
     "jaccard_distance_above_mean",
     "jaccard_distance_of_top",
+    "jaccard_distance_of_top_to",
     "jaccard_of_top",
     "label_transfer",
     "location_correlation",
@@ -111,6 +112,7 @@ __all__ = [
     "slide_weights",
     "spearman",
     "spearman_distance",
+    "spearman_distance_to",
     "structural_similarity",
     "top",
     "transformed_coverage",

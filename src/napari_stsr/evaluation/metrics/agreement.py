@@ -30,10 +30,32 @@ def pearson(truth: ArrayLike, predicted: ArrayLike, scored: ArrayLike | None = N
 def spearman(truth: ArrayLike, predicted: ArrayLike, scored: ArrayLike | None = None) -> Figures:
     """Spearman correlation per gene: Pearson of the ranks, ties at their mean rank."""
     t, p, mask = compared(truth, predicted, scored)
-    flat_t, flat_p = constant(t, mask), constant(p, mask)
-    found = _correlation(_ranks(t, mask), _ranks(p, mask), mask)
-    values = np.where(flat_t | flat_p, np.nan, found.values)
-    return Figures(values, flat_t, ~flat_t & flat_p)
+    return Ranked.of(t, mask).correlation(Ranked.of(p, mask), mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Ranks per gene, and which genes do not vary: a truth that is compared often is ranked once.
+
+    Parameters
+    ----------
+    ranks : (m, g) float array
+    flat : (g,) bool array
+    """
+
+    ranks: Floats
+    flat: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, values: Floats, mask: Mask = None) -> Ranked:
+        """Rank finite values (m, g)."""
+        return cls(_ranks(values, mask), constant(values, mask))
+
+    def correlation(self, predicted: Ranked, mask: Mask = None) -> Figures:
+        """Correlate the ranks of a truth with those of a prediction."""
+        found = _correlation(self.ranks, predicted.ranks, mask)
+        values = np.where(self.flat | predicted.flat, np.nan, found.values)
+        return Figures(values, self.flat, ~self.flat & predicted.flat)
 
 
 def cosine(truth: ArrayLike, predicted: ArrayLike, scored: ArrayLike | None = None) -> Figures:

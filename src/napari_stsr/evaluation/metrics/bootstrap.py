@@ -113,8 +113,14 @@ def drawn_medians(draws: NDArray[np.float32]) -> Floats:
 
 
 def interval(value: float, drawn: ArrayLike, level: float = 0.95) -> Interval:
-    """Percentile interval of an estimate from its draws (draws,)."""
-    low, high = np.quantile(np.asarray(drawn, dtype=np.float64), [0.5 - level / 2, 0.5 + level / 2])
+    """Interval of an estimate: the percentiles of its draws (draws,), moved to lie around it.
+
+    A draw adds noise to the correlation of every gene. Where genes of a low correlation crowd, that
+    lifts their median: the draws lie above the estimate. The mean of folds narrows the draws, but
+    lifts them as before, until the interval begins where the estimate stands, so this is undone.
+    """
+    draws = np.asarray(drawn, dtype=np.float64)
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2]) + (value - draws.mean())
     return Interval(float(value), float(low), float(high))
 
 

@@ -6,52 +6,50 @@ scores .5 to .7 without looking at the tissue. All arrays are locations × genes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_stsr.errors import InputError
-from napari_stsr.evaluation.metrics.agreement import pearson, spearman
-from napari_stsr.evaluation.metrics.figures import Figures, compared
+from napari_stsr.evaluation.metrics.agreement import Ranked, pearson
+from napari_stsr.evaluation.metrics.figures import Figures, compared, finite
 
-_CELLS = 4_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class LocationCorrelation:
-    """Correlation across genes per location, of a method and of the mean of every gene."""
-
-    predicted: Figures
-    gene_mean: Figures
+Measure = Callable[[ArrayLike], Figures]
 
 
-def location_correlation(
-    truth: ArrayLike, predicted: ArrayLike, gene_mean: ArrayLike
-) -> LocationCorrelation:
-    """Pearson correlation across genes per location, beside that of the gene mean.
+def location_correlation(truth: ArrayLike, predicted: ArrayLike) -> Figures:
+    """Pearson correlation across genes per location.
 
     Parameters
     ----------
-    truth, predicted : (m, g) arrays
-    gene_mean : (g,) array
-        Mean of every gene over the training locations, in the same unit.
+    truth : (m, g) array
+    predicted : (m, g) or (g,) array
+        A method's, or the mean of every gene over the training locations, in the same unit.
     """
-    t, p, _ = compared(truth, predicted)
-    mean = np.broadcast_to(np.asarray(gene_mean, dtype=np.float64), t.shape)
-    return LocationCorrelation(_across(pearson(t.T, p.T)), _across(pearson(t.T, mean.T)))
+    t = np.asarray(truth)
+    return _across(pearson(t.T, np.broadcast_to(predicted, t.shape).T))
 
 
 def spearman_distance(truth: ArrayLike, predicted: ArrayLike) -> Figures:
     """Square's SCD per location: 1 − Spearman correlation across genes. Smaller is better."""
-    t, p, _ = compared(truth, predicted)
-    rows = max(1, _CELLS // t.shape[1])
-    blocks = [
-        spearman(t[start : start + rows].T, p[start : start + rows].T)
-        for start in range(0, len(t), rows)
-    ]
-    found = _across(Figures.joined(blocks))
-    return Figures(1 - found.values, found.constant_truth, found.constant_prediction, "location")
+    return spearman_distance_to(truth)(predicted)
+
+
+def spearman_distance_to(truth: ArrayLike) -> Measure:
+    """Return `spearman_distance` to one truth, which is ranked once for all predictions."""
+    t = finite("truth", truth)
+    ranked = Ranked.of(t.T)
+
+    def distance(predicted: ArrayLike) -> Figures:
+        _, p, _ = compared(t, predicted)
+        found = ranked.correlation(Ranked.of(p.T))
+        return Figures(
+            1 - found.values, found.constant_truth, found.constant_prediction, "location"
+        )
+
+    return distance
 
 
 def jaccard_distance_above_mean(truth: ArrayLike, predicted: ArrayLike) -> Figures:
@@ -73,13 +71,24 @@ def jaccard_distance_of_top(
     InputError
         When there are not more than `many` genes.
     """
-    t, p, _ = compared(truth, predicted)
+    return jaccard_distance_of_top_to(truth, many, seed)(predicted)
+
+
+def jaccard_distance_of_top_to(truth: ArrayLike, many: int = 30, seed: int = 0) -> Measure:
+    """Return `jaccard_distance_of_top` to one truth, whose highest genes are found once."""
+    t = finite("truth", truth)
     if t.shape[1] <= many:
         raise InputError(
             f"The {many} highest of {t.shape[1]} genes say nothing.", "Use more genes."
         )
     rng = np.random.default_rng(seed)
-    return _jaccard_distance(_highest(t, many, rng), _highest(p, many, rng))
+    highest = _highest(t, many, rng)
+
+    def distance(predicted: ArrayLike) -> Figures:
+        _, p, _ = compared(t, predicted)
+        return _jaccard_distance(highest, _highest(p, many, deepcopy(rng)))
+
+    return distance
 
 
 def _highest(values: NDArray[np.float64], many: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -108,7 +108,7 @@ def compared(
     InputError
         When they differ in shape, hold no location, or hold values that are no finite numbers.
     """
-    t, p = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    t, p = (np.asarray(values, dtype=np.float64) for values in (truth, predicted))
     if t.ndim != 2 or t.shape != p.shape:
         raise InputError(
             f"The truth is {' × '.join(map(str, t.shape))}, but the prediction is "
@@ -117,19 +117,31 @@ def compared(
         )
     if not t.size:
         raise InputError(f"There is nothing to compare: {t.shape[0]} locations × {t.shape[1]}.")
-    for what, values in (("truth", t), ("prediction", p)):
-        finite = np.isfinite(values)
-        if not finite.all():
-            genes = np.flatnonzero(~finite.all(axis=0))
-            raise InputError(
-                f"The {what} holds {values.size - int(finite.sum())} values that are no numbers, "
-                f"in {len(genes)} genes, the first in column {genes[0]}.",
-                "Leave these targets out, or repair the method.",
-            )
+    t, p = finite("truth", t), finite("prediction", p)
     mask = None if scored is None else np.asarray(scored, dtype=np.bool_)
     if mask is not None and mask.shape != t.shape:
         raise InputError(f"Entries that count are {mask.shape}, but the truth is {t.shape}.")
     return t, p, mask
+
+
+def finite(what: str, values: ArrayLike) -> Floats:
+    """Return values, locations × genes, as float64.
+
+    Raises
+    ------
+    InputError
+        When some are no finite numbers; `what` names them.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    lacking = ~np.isfinite(found)
+    if lacking.any():
+        genes = np.flatnonzero(lacking.any(axis=0))
+        raise InputError(
+            f"The {what} holds {int(lacking.sum())} values that are no numbers, in "
+            f"{len(genes)} genes, the first in column {genes[0]}.",
+            "Leave these targets out, or repair the method.",
+        )
+    return found
 
 
 def constant(

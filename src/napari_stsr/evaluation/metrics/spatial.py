@@ -16,7 +16,8 @@ from napari_stsr.evaluation.metrics.logs import measured_log
 if TYPE_CHECKING:
     from napari_stsr.slides import Counts, Slide
 
-_BLOCK_BYTES = 64e6
+# What stays in the cache, where that is more than a few genes.
+_BLOCK_BYTES, _FEWEST_GENES = 4e6, 16
 
 
 def nearest(coordinates: ArrayLike, k: int = 6) -> NDArray[np.int64]:
@@ -77,7 +78,7 @@ def morans_i(values: ArrayLike, weights: sparse.csr_matrix) -> Figures:
     flat = constant(x)
     z = np.ascontiguousarray(x - x.mean(axis=0, dtype=np.float64), dtype=x.dtype)
     square = np.einsum("ij,ij->j", z, z, dtype=np.float64)
-    cross = np.einsum("ij,ij->j", z, weights.astype(x.dtype) @ z, dtype=np.float64)
+    cross = np.einsum("ij,ij->j", z, weights.astype(x.dtype, copy=False) @ z, dtype=np.float64)
     found = np.full(x.shape[1], np.nan)
     np.divide(len(x) / total * cross, square, out=found, where=~flat)
     return Figures(found, flat, np.zeros_like(flat))
@@ -86,7 +87,8 @@ def morans_i(values: ArrayLike, weights: sparse.csr_matrix) -> Figures:
 def morans_i_of_counts(counts: Counts, weights: sparse.csr_matrix) -> Figures:
     """Moran's I per gene of log1p(counts per 10,000), in blocks of genes of bounded memory."""
     n, g = counts.shape
-    width = int(max(1, _BLOCK_BYTES / (4 * max(1, n))))
+    width = max(_FEWEST_GENES, int(_BLOCK_BYTES / (4 * max(1, n))))
+    weights = weights.astype(np.float32)
     totals = counts.totals
     blocks = [
         morans_i(measured_log(counts.dense(np.arange(at, min(at + width, g))), totals), weights)

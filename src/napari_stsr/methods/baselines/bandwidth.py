@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial.distance import cdist
 
 from napari_stsr.methods.baselines.smoothing import REACH, Values, gaussian_weights
 from napari_stsr.results.expression import Floats32
@@ -26,8 +27,8 @@ GRID_PITCHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 _DENSE_LOCATIONS = 20_000
 _BLOCK_VALUES = 6_000_000
 _SAMPLE, _LARGE_SAMPLE = 1000, 5000
-# Above this share of neighbours a dense product is faster than a sparse one.
-_DENSE_SHARE = 0.04
+# Left-out locations of one strip.
+_STRIP = 64
 
 
 class RowValues(Values, Protocol):
@@ -48,34 +49,50 @@ class LeftOut:
         Those predicted.
     grid : tuple of float
         Bandwidths in µm.
-    weights : tuple of CSR or dense (r, n) float32 matrices
+    weights : tuple of Strips or (r, n) CSR float32 matrices
         One a bandwidth, zero for a location itself.
+    order : (n,) int array
+        The order of the locations that `weights` are to be multiplied with.
     """
 
     locations: Ints
     grid: tuple[float, ...]
-    weights: tuple[sparse.csr_matrix | Floats32, ...]
+    weights: tuple[sparse.csr_matrix | Strips, ...]
+    order: Ints
 
     @classmethod
     def of(cls, coordinates: Floats, usable: NDArray[np.bool_], pitch: float, seed: int) -> LeftOut:
         """Leave out each of a sample of the usable locations, at the shared grid of bandwidths."""
         able = np.flatnonzero(usable)
-        most = _SAMPLE if len(coordinates) <= _DENSE_LOCATIONS else _LARGE_SAMPLE
+        small = len(coordinates) <= _DENSE_LOCATIONS
+        most = _SAMPLE if small else _LARGE_SAMPLE
         if len(able) > most:
             able = np.sort(np.random.default_rng(seed).choice(able, most, replace=False))
         grid = tuple(pitch * width for width in GRID_PITCHES)
-        return cls(able, grid, tuple(_without_own(coordinates, able, width) for width in grid))
+        if not small:
+            weights = tuple(_without_own(coordinates, able, width) for width in grid)
+            return cls(able, grid, weights, np.arange(len(coordinates)))
+        axis = int(np.argmax(np.ptp(coordinates, axis=0)))
+        order = np.argsort(coordinates[:, axis], kind="stable")
+        chosen = np.flatnonzero(np.isin(order, able))
+        places = coordinates[order]
+        return cls(
+            order[chosen],
+            grid,
+            tuple(Strips.of(places, chosen, axis, width) for width in grid),
+            order,
+        )
 
     def rates(
-        self, width: int, values: Floats32, mass: Floats32, mean: Floats, prior: float
-    ) -> Floats32:
-        """Weighted means without the location itself, (r, k), of dense values (n, k)."""
-        weights = self.weights[width]
-        return _rates(weights @ values, weights @ mass, mean, prior)
+        self, values: Floats32, mass: Floats32, mean: Floats, prior: float
+    ) -> Iterator[Floats32]:
+        """Weighted means (r, k) without the location itself, at every bandwidth; values (n, k)."""
+        values, mass = np.ascontiguousarray(values[self.order]), mass[self.order]
+        return (_rates(w @ values, w @ mass, mean, prior) for w in self.weights)
 
     def blocks(
         self, values: RowValues, mass: Floats32, mean: Floats, prior: float
-    ) -> Iterator[tuple[Ints, slice, Floats32, list[Floats32]]]:
+    ) -> Iterator[tuple[Ints, slice, Floats32, Iterator[Floats32]]]:
         """Go through the locations and genes in blocks of bounded size.
 
         Yields
@@ -85,7 +102,7 @@ class LeftOut:
         genes : slice
         own : (len(at), b) float32 array
             Values of the locations left out.
-        rates : list of (len(at), b) float32 arrays
+        rates : iterator of (len(at), b) float32 arrays
             Their prediction at every bandwidth.
         """
         n, g = values.shape
@@ -94,29 +111,64 @@ class LeftOut:
             for start in range(0, g, width):
                 part = slice(start, min(start + width, g))
                 block = values.dense(np.arange(part.start, part.stop))
-                grid = range(len(self.grid))
-                rates = [self.rates(w, block, mass, mean[part], prior) for w in grid]
-                yield every, part, block[self.locations], rates
+                yield every, part, block[self.locations], self.rates(block, mass, mean[part], prior)
             return
         rows = max(1, _BLOCK_VALUES // (g * (len(self.grid) + 1)))
         for start in range(0, len(self.locations), rows):
             at = np.arange(start, min(start + rows, len(self.locations)))
-            rates = []
-            for weights in self.weights:
-                some = sparse.csr_matrix(weights[at])
-                near = np.unique(some.indices)
-                sums = (some[:, near] @ values.some(near)).toarray()
-                rates.append(_rates(sums, some @ mass, mean, prior))
-            yield at, slice(0, g), values.some(self.locations[at]).toarray(), rates
+            own = values.some(self.locations[at]).toarray()
+            yield at, slice(0, g), own, self._sparse_rates(at, values, mass, mean, prior)
+
+    def _sparse_rates(
+        self, at: Ints, values: RowValues, mass: Floats32, mean: Floats, prior: float
+    ) -> Iterator[Floats32]:
+        """Rates of some locations from the values around them alone."""
+        for weights in self.weights:
+            assert isinstance(weights, sparse.csr_matrix)
+            some = weights[at]
+            near = np.unique(some.indices)
+            sums = (some[:, near] @ values.some(near)).toarray()
+            yield _rates(sums, some @ mass, mean, prior)
 
 
-def _without_own(
-    coordinates: Floats, locations: Ints, bandwidth: float
-) -> sparse.csr_matrix | Floats32:
+@dataclass(frozen=True, eq=False)
+class Strips:
+    """Weights (r, n) of locations in the order of their place along an axis, strip by strip.
+
+    What lies within reach of a strip is one run of locations, so that the product with dense values
+    is a few dense products that leave out most of the zeros.
+
+    Parameters
+    ----------
+    strips : list of (run, weights)
+        The locations that a strip draws on, and a dense float32 array.
+    """
+
+    strips: list[tuple[slice, Floats32]]
+
+    @classmethod
+    def of(cls, places: Floats, chosen: Ints, axis: int, bandwidth: float) -> Strips:
+        """Weigh all others at the chosen rows of `places`, which are sorted along the axis."""
+        reach, along, strips = REACH * bandwidth, places[:, axis], []
+        for start in range(0, len(chosen), _STRIP):
+            own = chosen[start : start + _STRIP]
+            first = int(np.searchsorted(along, along[own[0]] - reach))
+            run = slice(first, int(np.searchsorted(along, along[own[-1]] + reach, "right")))
+            away = cdist(places[own], places[run])
+            weights = np.exp(-0.5 * (away / bandwidth) ** 2).astype(np.float32)
+            weights[away > reach] = 0
+            weights[np.arange(len(own)), own - first] = 0
+            strips.append((run, weights))
+        return cls(strips)
+
+    def __matmul__(self, values: Floats32) -> Floats32:
+        """Sums (r, k) of values (n, k), or (r,) of values (n,)."""
+        return np.concatenate([weights @ values[run] for run, weights in self.strips])
+
+
+def _without_own(coordinates: Floats, locations: Ints, bandwidth: float) -> sparse.csr_matrix:
     weights = gaussian_weights(coordinates[locations], coordinates, bandwidth).tocoo()
     weights.data[weights.col == locations[weights.row]] = 0
-    if weights.nnz > _DENSE_SHARE * len(locations) * len(coordinates):
-        return np.asarray(weights.toarray())
     weights = weights.tocsr()
     weights.eliminate_zeros()
     return weights
@@ -175,7 +227,7 @@ def left_out_seconds(locations: int, genes: int, stored: int) -> float:
         Non-zero values.
     """
     if locations <= _DENSE_LOCATIONS:
-        return 2e-10 * min(locations, _SAMPLE) * locations * genes
+        return 1e-10 * min(locations, _SAMPLE) * locations * genes
     # Neighbours of one location at all bandwidths, on either lattice.
     around = 3.3 * sum((REACH * width) ** 2 for width in GRID_PITCHES)
     return 1e-8 * _LARGE_SAMPLE * around * stored / locations

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # Every sweep halves the error of the gradients at least.
 _SWEEPS = 18
+# So few genes at a time that their gradients stay in the cache from sweep to sweep.
+_GENES = 64
 
 
 def gradient_system(delaunay: Delaunay) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
@@ -62,12 +64,16 @@ def gradient_system(delaunay: Delaunay) -> tuple[sparse.csr_matrix, sparse.csr_m
 def gradients(system: tuple[sparse.csr_matrix, sparse.csr_matrix], values: Floats32) -> Floats32:
     """Gradients (2u, g) at the corners for values (u, g) there."""
     from_values, from_gradients = system
-    given = from_values @ values
-    found = given
-    for _ in range(_SWEEPS):
-        found = from_gradients @ found
-        found += given
-    return np.asarray(found)
+    answer = np.empty((from_values.shape[0], values.shape[1]), dtype=np.float32)
+    for start in range(0, values.shape[1], _GENES):
+        part = slice(start, start + _GENES)
+        given = from_values @ values[:, part]
+        found = given
+        for _ in range(_SWEEPS):
+            found = from_gradients @ found
+            found += given
+        answer[:, part] = found
+    return answer
 
 
 def cubic_weights(

@@ -201,8 +201,8 @@ def _bandwidth(
     depth = totals.astype(np.float32)
     mean = amounts.sum(axis=0, dtype=np.float64) / totals.sum()
     likelihood = []
-    for width in range(len(left_out.grid)):
-        rate = left_out.rates(width, amounts, depth, mean, prior_mass(totals)) @ profiles
+    for mixed in left_out.rates(amounts, depth, mean, prior_mass(totals)):
+        rate = mixed @ profiles
         np.maximum(rate, np.float32(1e-12), out=rate)
         likelihood.append(float(np.einsum("ig,ig->", own, np.log(rate))))
     return left_out.grid[int(np.argmax(likelihood))]

@@ -25,6 +25,8 @@ from napari_stsr.results.expression import Floats32
 
 Floats = NDArray[np.float64]
 _TILE = 1024
+# Values that stay in the cache from step to step.
+_CACHED = 500_000
 _TINY = np.float32(1e-12)
 # Steps of plain EM before the relaxed ones, and their exponent.
 _PLAIN_STEPS, _OMEGA = 10, 1.8
@@ -119,11 +121,15 @@ def fit_profiles(counts: Floats32, amounts: Floats32, start: Floats32, steps: in
     """
     profiles = start.copy()
     whole = np.maximum(amounts.sum(axis=0), _TINY)[:, None]
-    for _ in range(steps):
-        expected = amounts @ profiles
-        np.maximum(expected, _TINY, out=expected)
-        np.divide(counts, expected, out=expected)
-        profiles *= (amounts.T @ expected) / whole
+    width = max(1, _CACHED // max(1, len(counts)))
+    for first in range(0, counts.shape[1], width):
+        part = slice(first, first + width)
+        measured, own = np.ascontiguousarray(counts[:, part]), profiles[:, part]
+        for _ in range(steps):
+            expected = amounts @ own
+            np.maximum(expected, _TINY, out=expected)
+            np.divide(measured, expected, out=expected)
+            own *= (amounts.T @ expected) / whole
     return profiles
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 from scipy.spatial.distance import cdist
 
 from napari_stsr.results.expression import Floats32
@@ -173,10 +174,19 @@ def left_out(matrix: Floats, values: Floats32) -> tuple[Floats32, Floats]:
         Of the errors (noise included), in units of the sill.
     """
     n = len(values)
-    inverse = np.linalg.inv(matrix)[:n, :n]
+    inverse = _inverse(matrix)[:n, :n]
     variance = 1.0 / np.diag(inverse)
     operator = (inverse * variance[:, None]).astype(values.dtype)
     return operator @ values, variance
+
+
+def _inverse(matrix: Floats) -> Floats:
+    """Inverse of a symmetric matrix, in half the time of one that knows no symmetry."""
+    factors, pivots, wrong = lapack.dsytrf(matrix, lower=1, lwork=64 * len(matrix))
+    inverse, singular = lapack.dsytri(factors, pivots, lower=1)
+    if wrong or singular:
+        raise np.linalg.LinAlgError("Singular matrix")
+    return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
 
 
 def patches(places: Floats, most: int, limit: int, seed: int) -> list[Ints]:

@@ -119,7 +119,10 @@ class KrigedLogs:
     def take(self, targets: Ints | NDArray[np.bool_]) -> KrigedLogs:
         """Return some targets."""
         some = len(np.arange(self.targets)[targets])
-        return KrigedLogs(self.around.take(targets), self.values, self.grid, self.choice, some)
+        # What is solved stays solved.
+        kept = OrderedDict((m, (w[targets], v[targets])) for m, (w, v) in self._kept.items())
+        around = self.around.take(targets)
+        return KrigedLogs(around, self.values, self.grid, self.choice, some, kept)
 
 
 def _size(weights: Weights) -> int:

@@ -167,17 +167,22 @@ class Neighbourhoods:
 
     def _solved(self, grid: Sequence[Covariance]) -> list[tuple[Weights, Floats32]]:
         needed, system = np.unique(self.system, return_inverse=True)
-        solved = np.empty((len(grid), len(needed), self.offsets.shape[1]), dtype=np.float32)
+        solved = np.zeros((len(grid), len(needed), self.offsets.shape[1]), dtype=np.float32)
         variance = np.empty((len(grid), len(needed)), dtype=np.float32)
+        # Like sizes together, so that few equations are of neighbours that are not there.
+        size = self.there[needed].sum(axis=1)
+        by_size = np.argsort(size, kind="stable")
         for start in range(0, len(needed), _SYSTEMS_AT_ONCE):
-            part = slice(start, start + _SYSTEMS_AT_ONCE)
-            offsets = self.offsets[needed[part]].astype(np.float64)
+            part = by_size[start : start + _SYSTEMS_AT_ONCE]
             there = self.there[needed[part]]
+            first = np.argsort(~there, axis=1, kind="stable")[:, : size[part].max()]
+            there = np.take_along_axis(there, first, axis=1)
+            offsets = self.offsets[needed[part][:, None], first].astype(np.float64)
             away = np.linalg.norm(offsets, axis=-1)[..., None]
             here = np.zeros((len(offsets), 1, 2))
             for member, matrix in enumerate(saddles(grid, offsets, there)):
                 w, v = weights_and_variance(grid[member], matrix, away, here, there)
-                solved[member, part], variance[member, part] = w[..., 0], v[:, 0]
+                solved[member, part[:, None], first], variance[member, part] = w[..., 0], v[:, 0]
         return [self._assembled(w, v, system) for w, v in zip(solved, variance, strict=True)]
 
     def _assembled(

@@ -32,6 +32,8 @@ class Triangulation:
     @classmethod
     def of(cls, coordinates: Floats, usable: Bools) -> Triangulation:
         """Join locations; those that are not usable are left out."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
         rows = np.flatnonzero(usable)
         places, place, many = np.unique(
             coordinates[rows], axis=0, return_inverse=True, return_counts=True
@@ -39,7 +41,11 @@ class Triangulation:
         place = place.ravel()
         shape = (len(places), len(coordinates))
         share = (1 / many[place]).astype(np.float32)
-        return cls(Delaunay(places), sparse.csr_matrix((share, (place, rows)), shape=shape))
+        delaunay = Delaunay(places)
+        # Its frames are solved now: threads would wait for each other over every small triangle.
+        with threadpool_limits(1, user_api="blas"):
+            _ = delaunay.transform
+        return cls(delaunay, sparse.csr_matrix((share, (place, rows)), shape=shape))
 
     def barycentric(self, places: Floats) -> tuple[Ints, Floats]:
         """Triangle of every place, -1 outside all, and its barycentric coordinates there (m, 3)."""

@@ -30,7 +30,7 @@ class CountValues:
 
     def dense(self, genes: Ints) -> Floats32:
         """Counts of the given gene columns."""
-        return self.counts.dense(genes)
+        return np.asarray(_columns(self.counts, genes).toarray(order="C"))
 
     def some(self, locations: Ints) -> sparse.csr_matrix:
         """Counts of some locations."""
@@ -59,11 +59,11 @@ class LogValues:
 
     def dense(self, genes: Ints) -> Floats32:
         """Logs of the given gene columns."""
-        values = self.counts.dense(genes)
-        values *= (1e4 / np.maximum(self.totals, 1)).astype(np.float32)[:, None]
-        np.log1p(values, out=values)
-        values *= self.mass.astype(np.float32)[:, None]
-        return values
+        values = _columns(self.counts, genes)
+        values.data *= (1e4 / np.maximum(self.totals, 1)).astype(np.float32)[values.indices]
+        np.log1p(values.data, out=values.data)
+        values.data *= self.mass.astype(np.float32)[values.indices]
+        return np.asarray(values.toarray(order="C"))
 
     def some(self, locations: Ints) -> sparse.csr_matrix:
         """Logs of some locations."""
@@ -79,6 +79,17 @@ class LogValues:
             part = self.some(np.arange(start, min(start + 16_384, self.shape[0])))
             sums += np.bincount(part.indices, part.data, minlength=self.shape[1])
         return sums / max(float(self.mass.sum()), 1e-12)
+
+
+def _columns(counts: Counts, genes: Ints) -> sparse.csc_matrix:
+    """Float32 copy of some columns, of which only these are read where they lie on disk."""
+    held = counts.columns
+    starts, stops = held.indptr[genes], held.indptr[np.asarray(genes) + 1]
+    runs = [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    data = np.concatenate([held.data[run] for run in runs] or [held.data[:0]]).astype(np.float32)
+    indices = np.concatenate([held.indices[run] for run in runs] or [held.indices[:0]])
+    ends = np.concatenate([[0], np.cumsum(stops - starts)])
+    return sparse.csc_matrix((data, indices, ends), shape=(counts.shape[0], len(runs)))
 
 
 def log_mass(totals: Floats) -> Floats:
