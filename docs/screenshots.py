@@ -82,8 +82,9 @@ class Driver:
             methods.setCurrentIndex(methods.findData(method))
         presets = self.enhance.card.preset_choice
         presets.setCurrentIndex(presets.findData(preset))
+        before = self.enhance.runs.list.count()
         self.enhance.runs.run_button.click()
-        self.wait(lambda: self.enhance.runs.list.count() > 0)
+        self.wait(lambda: self.enhance.runs.list.count() > before)
         return self.enhance.runs.current
 
     def gene(self, symbol: str) -> str:
@@ -136,6 +137,35 @@ def tumour(preset: str) -> None:
     rois.add_polygons([[y - 900, x - 200], [y - 900, x + 900], [y + 700, x + 700], [y + 500, x]])
     window.explore.show_kind("enhanced")
     window.picture("roi")
+    window.viewer.close()
+
+
+def methods(preset: str) -> None:
+    """Breast tumour: ERBB2 in a region, enhanced by Square and by SUICA, side by side."""
+    window = Driver()
+    folder = DATA / "her2st_C2"
+    window.open(folder / "spaceranger_like", folder / "original" / "5714_HE_BT_C2.jpg")
+    x, y = np.median(window.desk.slide.coordinates, axis=0)
+    rois = window.desk.draw_region()
+    rois.add_polygons([[y - 1200, x - 900], [y - 1200, x + 900], [y + 900, x + 900], [y + 900, x]])
+    where = window.enhance.where
+    window.wait(lambda: where.findText("ROI: ROI 1") >= 0)
+    where.setCurrentIndex(where.findText("ROI: ROI 1"))
+    window.desk.viewer.layers.selection.clear()
+    for method in ("square", "suica"):
+        job = window.start(preset, method)
+        window.wait(lambda job=job: job.ended, 900)
+        if job.state != "done":
+            raise RuntimeError(job.message)
+        for kind in ("enhanced", "denoised"):
+            window.show_gene("ERBB2", kind)
+            window.explore.beside.click()
+    window.explore.show_kind("measured")
+    dock_of(window.explore).raise_()
+    last = window.viewer.layers[-2].extent.world[1][1]
+    window.viewer.scene.camera.center = (0.0, y, (x - 1000 + last) / 2)
+    window.viewer.scene.camera.zoom *= 1.6
+    window.picture("methods")
     window.viewer.close()
 
 
@@ -232,7 +262,9 @@ def _in_the_middle(job: Any) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "scenes", nargs="*", help="tumour, cortex, field, others, validation; all by default"
+        "scenes",
+        nargs="*",
+        help="tumour, methods, cortex, field, others, validation; all by default",
     )
     parser.add_argument("--preset", default="fast")
     given = parser.parse_args()
@@ -240,6 +272,7 @@ if __name__ == "__main__":
         QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, kept)
         scenes = {
             "tumour": tumour,
+            "methods": methods,
             "cortex": cortex,
             "field": field,
             "others": others,

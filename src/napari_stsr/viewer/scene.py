@@ -15,6 +15,7 @@ from napari_stsr.session.field import FieldPicture
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.viewer.background import Background
 from napari_stsr.viewer.layers.attention import SourceTable, arrows_layer
+from napari_stsr.viewer.layers.beside import keep_beside, name_kept, right_edge
 from napari_stsr.viewer.layers.frames import Frame, Kind, MapKind, View, frames
 from napari_stsr.viewer.layers.histology import histology_layer, outline_layer
 from napari_stsr.viewer.layers.look import (
@@ -22,6 +23,7 @@ from napari_stsr.viewer.layers.look import (
     OURS,
     Percentiles,
     clear_low,
+    kind_of,
     row_column_affine,
 )
 from napari_stsr.viewer.layers.places import (
@@ -83,6 +85,7 @@ class Scene(QObject):
         self._pause.setInterval(_DEBOUNCE_MS)
         self._pause.timeout.connect(self._paint)
         self._before_maps = "measured"
+        viewer.layers.events.removed.connect(self._on_removed)
         self._preview_places: tuple[Targets, ImagePlaces] | None = None
 
     def prepared(self, slide: Slide) -> list[LayerDataTuple]:
@@ -101,7 +104,10 @@ class Scene(QObject):
 
     def look_at(self, slide: Slide) -> None:
         """Fit the measured locations into the canvas; the image may be far larger."""
-        low, high = slide.coordinates.min(axis=0), slide.coordinates.max(axis=0)
+        self._fit(*_frame_of(slide))
+
+    def _fit(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+        """Fit a frame from low to high (x, y) into the canvas."""
         camera, (height, width) = self.viewer.scene.camera, self.viewer.canvas.size
         x, y = (low + high) / 2
         size_x, size_y = np.maximum(high - low, 1.0) * 1.15
@@ -113,8 +119,8 @@ class Scene(QObject):
         before = self.view
         self.readout = None
         for layer in self.viewer.layers:
-            kind = layer.metadata.get(OURS, {}).get("kind")
-            if kind is not None:
+            kind = kind_of(layer)
+            if kind is not None and not kind.startswith("kept"):
                 self._keep(kind, layer)
         self.viewer.canvas.overlays.scale_bar.visible = True
         self.show_kind("measured")
@@ -131,7 +137,7 @@ class Scene(QObject):
     def clear(self) -> None:
         """Take our layers off; layers of others and drawn regions stay."""
         for layer in list(self.viewer.layers):
-            kind = layer.metadata.get(OURS, {}).get("kind")
+            kind = kind_of(layer)
             if kind is not None and kind != "rois":
                 self.viewer.layers.remove(layer)
         self._layers.clear()
@@ -196,7 +202,7 @@ class Scene(QObject):
         above = [
             index
             for index, other in enumerate(layers)
-            if other.metadata.get(OURS, {}).get("kind") in ("rois", "arrows", "place")
+            if kind_of(other) in ("rois", "arrows", "place")
         ]
         if above and layers.index(layer) > above[0]:
             layers.move(layers.index(layer), above[0])
@@ -321,6 +327,24 @@ class Scene(QObject):
         if layer.visible:
             self._say(name)
 
+    def keep_beside(self) -> Layer | None:
+        """Put a copy of the picture shown to the right of the tissue and what was kept before.
+
+        The copy stays as it is, whatever is shown next; the user takes it off like any layer.
+        """
+        layer = self.layer(self.kind) or self.layer("measured")
+        if layer is None or self.view is None:
+            return None
+        low, high = _frame_of(self.view.slide)
+        made = keep_beside(self.viewer.layers, layer, float(high[0]))
+        high[0] = right_edge(made)
+        self._fit(low, high)
+        return made
+
+    def _on_removed(self, event: Any) -> None:
+        if kind_of(event.value) == "kept":
+            name_kept(self.viewer.layers)
+
     def end_field(self) -> None:
         """Take the picture of a field off."""
         self._remove("field")
@@ -343,8 +367,14 @@ class Scene(QObject):
 
     def close(self) -> None:
         """Stop computing."""
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._pause.stop()
         self._painter.close()
+
+
+def _frame_of(slide: Slide) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Smallest and largest (x, y) of the locations."""
+    return slide.coordinates.min(axis=0), slide.coordinates.max(axis=0)
 
 
 def _color_bar(layer: Layer) -> Any:

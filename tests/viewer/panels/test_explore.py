@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -128,6 +129,40 @@ def test_a_click_shows_arrows_and_the_table_of_sources(enhanced):
     assert callback not in enhanced.desk.viewer.mouse_drag_callbacks
 
 
+def test_only_boxes_of_the_kind_in_view_are_shown(enhanced):
+    explore = enhanced.explore
+
+    def boxes() -> list[str]:
+        both = {"attention": explore.attention, "field": explore.field}
+        return [name for name, box in both.items() if box.isVisibleTo(explore)]
+
+    assert boxes() == []
+    for kind in ("attention", "measured", "field", "enhanced"):
+        explore.kinds[kind].click()
+        assert boxes() == [kind] * (kind in ("attention", "field"))
+    # As long as clicks pick, the button that ends it is there; as long as arrows are, their table.
+    explore.kinds["attention"].click()
+    explore.attention.pick.click()
+    explore.kinds["enhanced"].click()
+    assert boxes() == ["attention"]
+    enhanced.desk.picked.emit(100)
+    explore.attention.pick.click()
+    assert boxes() == ["attention"]
+    enhanced.desk.picked.emit(-1)
+    assert boxes() == []
+
+
+def test_a_pick_ends_with_its_result(enhanced):
+    result, scene = enhanced.desk.result, enhanced.desk.scene
+    enhanced.desk.picked.emit(len(result) - 1)
+    assert scene.layer("arrows") is not None
+    part = replace(result.take(np.arange(18)), name="a part")
+    enhanced.desk.show_result(part)
+    assert scene.layer("arrows") is None
+    assert enhanced.explore.attention.table.rowCount() == 0
+    assert not enhanced.explore.attention.isVisibleTo(enhanced.explore)
+
+
 def test_a_drag_moves_the_view_and_picks_nothing(enhanced):
     picked = []
     enhanced.desk.picked.connect(picked.append)
@@ -154,16 +189,14 @@ def test_shared_contrast_is_kept_between_starts(enhanced, qtbot):
 
 
 def test_the_picture_fades_where_uncertain_and_genes_still_switch(enhanced, qtbot):
-    from dataclasses import replace
-
     from napari_stsr.viewer.panels.contrast_box import ContrastBox
 
     scene, box = enhanced.desk.scene, enhanced.explore.contrast
-    assert not box.faded.isEnabled()
+    assert not box.faded.isVisibleTo(box)
     result = enhanced.desk.result
     enhanced.desk.show_result(replace(result, uncertainty=result.denoised))
     enhanced.wait(lambda: "uncertainty" in scene.frames)
-    assert box.faded.isEnabled()
+    assert box.faded.isVisibleTo(box)
     assert not box.faded.isChecked()
     colour = scene.frames["enhanced"].values
     box.faded.click()
@@ -241,3 +274,38 @@ def test_results_stay_in_a_list_and_can_be_chosen_again(enhanced):
     enhanced.explore.result_choice.setCurrentIndex(0)
     enhanced.explore.result_choice.activated.emit(0)
     assert enhanced.desk.result is first
+
+
+def test_a_picture_kept_beside_stays_while_another_gene_is_shown(enhanced):
+    scene, explore = enhanced.desk.scene, enhanced.explore
+    explore.show_kind("enhanced")
+    enhanced.wait(lambda: shown(enhanced) == ["enhanced"])
+    source = scene.layer("enhanced")
+    explore.beside.click()
+    (kept,) = [layer for layer in enhanced.viewer.layers if layer.name.endswith("· kept")]
+    before = np.array(kept.data)
+    np.testing.assert_array_equal(before, source.data)
+    tissue = enhanced.desk.slide.coordinates[:, 0].max()
+    assert kept.extent.world[0][1] > tissue
+    np.testing.assert_allclose(
+        kept.extent.world[1] - kept.extent.world[0], source.extent.world[1] - source.extent.world[0]
+    )
+    gene = str(enhanced.desk.slide.genes.ids[-1])
+    enhanced.desk.look(gene=gene)
+    enhanced.wait(
+        lambda: scene.view.gene == gene and scene.layer("enhanced").name != kept.name[:-7]
+    )
+    explore.show_kind("measured")
+    assert kept.visible
+    np.testing.assert_array_equal(kept.data, before)
+    explore.beside.click()
+    second = [layer for layer in enhanced.viewer.layers if layer.name.endswith("· kept")][-1]
+    assert second.extent.world[0][1] > kept.extent.world[1][1]
+    layers = enhanced.viewer.layers
+    said = layers["Names of what was kept"].features["name"].tolist()
+    assert len(said) == 2
+    assert said[0].split("\n")[1] == "enhanced"
+    layers.remove(kept)
+    assert layers["Names of what was kept"].features["name"].tolist() == said[1:]
+    layers.remove(second)
+    assert "Names of what was kept" not in layers

@@ -91,3 +91,9 @@ def row_column_affine(basis: ArrayLike, origin: ArrayLike) -> NDArray[np.float64
     column, row = np.asarray(basis, dtype=np.float64)
     x, y = np.asarray(origin, dtype=np.float64)
     return np.array([[row[1], column[1], y], [row[0], column[0], x], [0.0, 0.0, 1.0]])
+
+
+def kind_of(layer: Any) -> str | None:
+    """What a layer of ours shows; None for layers of others."""
+    found: str | None = layer.metadata.get(OURS, {}).get("kind")
+    return found

@@ -34,6 +34,10 @@ class ContrastBox(QWidget):
         self.shared.setToolTip("The same shade is then the same count per area")
         self.shared.setChecked(kept("explore/shared", False))
         self.faded = QCheckBox("Fade &where uncertain")
+        self.faded.setToolTip(
+            "Enhanced and denoised pictures keep their colours, but the less certain a place is, "
+            "the more shows through: half where the standard deviation is as large as the value"
+        )
         self.faded.setChecked(kept("explore/faded", False))
         self.set_fading(False)
         column.addLayout(rows)
@@ -50,13 +54,7 @@ class ContrastBox(QWidget):
 
     def set_fading(self, possible: bool) -> None:
         """Say whether the result in view knows how certain it is."""
-        self.faded.setEnabled(possible)
-        self.faded.setToolTip(
-            "Enhanced and denoised pictures keep their colours, but the less certain a place is, "
-            "the more shows through: half where the standard deviation is as large as the value"
-            if possible
-            else "This result does not know how certain it is"
-        )
+        self.faded.setVisible(possible)
 
     def _on_change(self) -> None:
         keep("explore/percentiles", [self.low.value(), self.high.value()])

@@ -60,6 +60,7 @@ class ExplorePanel(Panel):
         self._reader = Background(self)
         self._cursor: tuple[float, float] | None = None
         self._picked = -1
+        self._result: Enhancement | None = None
         self._idle = _POINT
         self._make_result_choice()
         self.finder = GeneFinder()
@@ -109,6 +110,14 @@ class ExplorePanel(Panel):
             table.addWidget(button, *divmod(place, 3))
             self.kinds[kind] = button
         self.kinds["measured"].setChecked(True)
+        self.beside = QPushButton("&Keep beside")
+        self.beside.setToolTip(
+            "Put a copy of this picture to the right of the tissue, where it stays as it is: to "
+            "compare genes, methods or regions. Delete it in the layer list."
+        )
+        self.beside.setMinimumWidth(1)
+        self.beside.clicked.connect(self.desk.scene.keep_beside)
+        table.addWidget(self.beside, *divmod(len(_SHOWN), 3))
         self.column.addLayout(table)
 
     def _connect(self) -> None:
@@ -132,6 +141,8 @@ class ExplorePanel(Panel):
         # A click means one thing at a time.
         self.field.profiling.connect(lambda on: self._end_if(on, self.attention.pick))
         self.attention.picking.connect(lambda on: self._end_if(on, self.field.profile))
+        for mode in (self.attention.picking, self.field.profiling):
+            mode.connect(self._show_boxes)
         self.finder.pin.clicked.connect(self.field.refresh_profile)
         self._reader.answered.connect(desk.show_result)
         self._reader.failed.connect(self._on_failed)
@@ -162,9 +173,11 @@ class ExplorePanel(Panel):
         if result is None:
             self.result_choice.setPlaceholderText("none yet")
         self.result_choice.setCurrentIndex(-1 if result is None else results.index(result))
-        attention = None if result is None else result.attention
-        self.attention.show_attention(attention)
-        self.attention.setVisible(attention is not None)
+        if result is not self._result:
+            self._result = result
+            # A target of another result is none of this one.
+            self._on_picked(-1)
+        self.attention.show_attention(None if result is None else result.attention)
         self.export.set_result(result)
         self.contrast.set_fading(result is not None and result.uncertainty is not None)
         known = frozenset() if result is None else frozenset(result.genes.ids.tolist())
@@ -177,6 +190,16 @@ class ExplorePanel(Panel):
         self.kinds["field"].setEnabled(self.desk.field is not None)
         if result is not None:
             self._on_attention()
+        self._show_boxes()
+
+    def _show_boxes(self) -> None:
+        """Show the boxes of the kind in view, and those whose clicks are in use."""
+        kind, result = self.desk.scene.kind, self.desk.result
+        picking = self.attention.pick.isChecked() or self._picked >= 0
+        attends = result is not None and result.attention is not None
+        self.attention.setVisible(attends and (kind == "attention" or picking))
+        profiling = self.field.profile.isChecked()
+        self.field.setVisible(self.desk.field is not None and (kind == "field" or profiling))
 
     def _on_evaluation(self) -> None:
         found = self.desk.evaluation
@@ -208,6 +231,7 @@ class ExplorePanel(Panel):
         else:
             self.desk.scene.show_kind(kind)
         self.kinds[kind].setChecked(True)
+        self._show_boxes()
 
     def _on_drawn(self, view: View, frames: dict[str, Frame]) -> None:
         self.finder.show_gene(view.gene or "")
@@ -217,6 +241,7 @@ class ExplorePanel(Panel):
         kind = self.desk.scene.kind
         shown = kind if kind in frames or kind == "field" else "measured"
         self.kinds[shown].setChecked(True)
+        self._show_boxes()
         if view.result is not None and not view.predicted and view.gene is not None:
             self.readout.setText(finding("notice", f"{view.label} was not predicted in this run."))
         elif view.result is not None:
@@ -299,11 +324,13 @@ class ExplorePanel(Panel):
         if target < 0 or result is None or slide is None or result.attention is None:
             scene.show_arrows(None)
             self.attention.show_sources(None, "")
+            self._show_boxes()
             return
         chosen = self.attention.chosen()
         table = sources_of(result, target, chosen.layer, chosen.head)
         scene.show_arrows(table, slide.lattice.pitch_um)
         self.attention.show_sources(table, self._picked_words(result, target))
+        self._show_boxes()
 
     def _picked_words(self, result: Enhancement, target: int) -> str:
         said = [f"Picked {result.targets.ids[target]}"]

@@ -121,7 +121,6 @@ class FieldBox(QWidget):
         self._painter.stop()
         self._field, self._painted, self._place = field, None, None
         self._desk.scene.end_field()
-        self.setVisible(field is not None)
         self.profile.setChecked(False)
         self.plot.show_profile(None)
         self._tell("")
