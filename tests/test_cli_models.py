@@ -61,6 +61,7 @@ def test_a_saved_model_predicts_what_its_own_run_did(model, capsys):
     told = capsys.readouterr()
     assert "Model: fake, auto" in told.err
     assert "predicted expression of 20 genes" in told.out
+    assert predicted("--device", "cpu").provenance["run"]["device"] == "cpu"
     with_slide = predicted("--slide", "outs", "--genes", "SIM004,SIM002", "--subspots", "6")
     assert with_slide.genes.ids.tolist() == ["SIM004", "SIM002"]
     assert len(with_slide) == 6 * 120
@@ -101,6 +102,8 @@ BAD = {
     "filling in without counts": (["--task", "impute"], "Name the slide with --slide PATH"),
     "places of denoising": (["--task", "denoise", "--grid-um", "9"], "takes no other places"),
     "impossible subspots": (["--subspots", "5"], "5 subspots"),
+    "a device that is not there": (["--device", "cuda:7"], "The device 'cuda:7' is not there"),
+    "no device": (["--device", "toaster"], "'toaster' is no device"),
     "an unknown format": (["--output", "r.xlsx"], "r.xlsx"),
     "a model over the output": (
         ["enhance", "outs", "--method", "fake", "--save-model", "r.h5ad"], "Name two files"

@@ -1,4 +1,4 @@
-"""Writing so that a file is complete or absent, and the folder for caches."""
+"""Writing so that a file is complete or absent, where it can, and the folder for caches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,25 @@ def written_aside(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(aside)
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, and refuse before the work what could not be written after it.
+
+    Raises
+    ------
+    RunError
+        When it cannot be made or written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"Cannot write into {str(folder)!r}: {error.strerror or error}.",
+            "Choose another folder.",
+        ) from error
 
 
 def _replace(aside: Path, path: Path) -> None:

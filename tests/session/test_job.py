@@ -116,6 +116,21 @@ def test_a_failure_is_told_and_the_queue_goes_on(slide, jobs, ends, words):
     assert good.state == "done"
 
 
+@pytest.mark.usefixtures("method")
+def test_who_waits_for_the_end_comes_after_the_listener(slide, jobs):
+    one, heard = job(slide), []
+
+    def slow(job: Job) -> None:
+        if job.ended:
+            time.sleep(0.05)
+            heard.append(job.state)
+
+    one._changed = slow
+    jobs.add(one)
+    assert one.wait(10)
+    assert heard == ["done"]
+
+
 def test_jobs_run_one_after_another_in_order(slide, jobs, method):
     method.gate.clear()
     order = []

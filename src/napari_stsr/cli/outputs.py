@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_stsr.errors import InputError, RunError
+from napari_stsr.errors import InputError
+from napari_stsr.files import check_writable
 
 
 def check_output(path: str | Path, inputs: Iterable[str | Path | None]) -> None:
@@ -35,7 +35,7 @@ def check_output(path: str | Path, inputs: Iterable[str | Path | None]) -> None:
                 f"{str(path)!r} would replace what is read from {str(read)!r}.",
                 "Choose another name for the output.",
             )
-    check_writable(Path(path))
+    check_writable(Path(path).parent)
 
 
 def _existing(inputs: Iterable[str | Path | None]) -> Iterable[Path]:
@@ -45,16 +45,3 @@ def _existing(inputs: Iterable[str | Path | None]) -> Iterable[Path]:
                 yield Path(one).resolve()
         except OSError:  # a list of genes is no path
             continue
-
-
-def check_writable(path: Path) -> None:
-    """Refuse before the work what could not be written after it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RunError(
-            f"Cannot write into {str(path.parent)!r}: {error.strerror or error}.",
-            "Choose another place for --output.",
-        ) from error

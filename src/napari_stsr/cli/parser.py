@@ -148,6 +148,7 @@ def _add_predict(one: argparse.ArgumentParser) -> None:
     what.add_argument("--region", metavar="ROI.geojson", help="only inside these polygons")
     what.add_argument("--genes", metavar="FILE|A,B,C", help="ids or symbols to predict (all)")
     what.add_argument("--seed", type=int, metavar="N", help="that of the fit by default")
+    what.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps")
     _add_output(one)
     one.set_defaults(verb=predict.run)
 

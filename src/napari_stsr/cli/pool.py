@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from napari_stsr import __version__
-from napari_stsr.cli.outputs import check_writable
 from napari_stsr.errors import InputError
-from napari_stsr.files import written_aside
+from napari_stsr.files import check_writable, written_aside
 from napari_stsr.slides import Counts, Slide
 from napari_stsr.slides.pooling import (
     BIN_UM,
@@ -67,7 +66,7 @@ def _check_free(folder: Path) -> None:
     """Replace nothing: a folder may hold what was put there later."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is there already.", "Choose a new folder.")
-    check_writable(folder)
+    check_writable(folder.parent)
 
 
 def write_pooled(cells: Slide, pooled: Pooled, kind: str, seed: int, folder: Path) -> None:

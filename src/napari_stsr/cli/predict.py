@@ -15,6 +15,7 @@ from napari_stsr.session import Model, Plan, load_model
 from napari_stsr.session.models import fit_words
 from napari_stsr.slides import Slide
 from napari_stsr.training import Run
+from napari_stsr.training.device import resolve_device
 
 
 def run(options: argparse.Namespace) -> None:
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> None:
     format_of(options.output)
     model = load_model(options.model)
     print(f"Model: {fit_words(model.fit)}", file=sys.stderr)
+    chosen = _run(options, model)
     slide = _slide(options, model)
     plan = _plan(options, model, slide)
     model.check(slide, plan.genes)
@@ -31,11 +33,17 @@ def run(options: argparse.Namespace) -> None:
     read = (options.model, options.path, options.image, options.at, options.region, options.genes)
     check_output(options.output, read)
     print(f"{len(targets):,} targets × {genes:,} genes", file=sys.stderr)
-    chosen = Run(seed=model.seed if options.seed is None else options.seed)
     with options.stopping.gently(chosen.cancel):
         result = shown(plan.predicting(slide, model, chosen))
     export(result, options.output, slide=None if slide is model.slide else slide)
     print(told(result, options.output))
+
+
+def _run(options: argparse.Namespace, model: Model) -> Run:
+    seed = model.seed if options.seed is None else options.seed
+    if options.device != "auto":
+        resolve_device(options.device)
+    return Run(seed=seed, device=options.device)
 
 
 def _slide(options: argparse.Namespace, model: Model) -> Slide:

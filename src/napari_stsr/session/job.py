@@ -59,7 +59,7 @@ class Job(ABC, Generic[T]):
     ) -> None:
         self.slide, self.token = slide, token
         self._changed = changed
-        self._ended = threading.Event()
+        self._told = threading.Event()
         # Changes of state exclude each other.
         self._turn = threading.Lock()
         self.state: State = "queued"
@@ -81,7 +81,7 @@ class Job(ABC, Generic[T]):
     @property
     def ended(self) -> bool:
         """Whether the job is done, cancelled or failed."""
-        return self._ended.is_set()
+        return self.state in ("done", "cancelled", "failed")
 
     @property
     def message(self) -> str:
@@ -125,8 +125,8 @@ class Job(ABC, Generic[T]):
             self._end("cancelled")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end; whether it came in time."""
-        return self._ended.wait(timeout)
+        """Wait until the job has ended and its listener knows; whether that came in time."""
+        return self._told.wait(timeout)
 
     def work(self) -> None:
         """Do the job in the calling thread; every outcome lands in `state`, nothing is raised."""
@@ -159,8 +159,8 @@ class Job(ABC, Generic[T]):
     def _end(self, state: State) -> None:
         with self._turn:
             self.state = state
-        self._ended.set()
         self._notify()
+        self._told.set()
 
     def _notify(self) -> None:
         if self._changed is None:

@@ -15,7 +15,7 @@ from napari_stsr.slides.slide import Slide
 _UM_PER_PX = 1.0
 
 
-def write_slide(slide: Slide, folder: Path) -> Path:
+def write_slide(slide: Slide, folder: str | Path) -> Path:
     """Write counts, positions and scale factors into an empty folder.
 
     Visium: ``filtered_feature_bc_matrix.h5`` and ``spatial/``; bins of s µm: the same in
@@ -25,7 +25,7 @@ def write_slide(slide: Slide, folder: Path) -> Path:
     ----------
     slide : Slide
         With ``array_row`` and ``array_col`` among its annotations.
-    folder : Path
+    folder : path
         Made if need be. Give the aside path of `files.written_aside`.
 
     Returns
@@ -47,7 +47,7 @@ def write_slide(slide: Slide, folder: Path) -> Path:
         "microns_per_pixel": _UM_PER_PX,
         "spot_diameter_fullres": slide.diameter_um / _UM_PER_PX,
     }
-    home = folder
+    home = Path(folder)
     if slide.kind == "visium-hd":
         side = round(slide.diameter_um)
         if not (0 < side < 1000 and abs(side - slide.diameter_um) < 1e-9):
@@ -56,7 +56,7 @@ def write_slide(slide: Slide, folder: Path) -> Path:
                 "Take a side of 1, 2, 3 … µm.",
             )
         scales["bin_size_um"] = float(side)
-        home = folder / "binned_outputs" / f"square_{side:03d}um"
+        home = home / "binned_outputs" / f"square_{side:03d}um"
     spatial = home / "spatial"
     spatial.mkdir(parents=True)
     _write_matrix(slide, home / "filtered_feature_bc_matrix.h5")

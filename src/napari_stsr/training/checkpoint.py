@@ -11,17 +11,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stsr import __version__
 from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
+from napari_stsr.slides import Slide
+from napari_stsr.training.device import resolve_device
+from napari_stsr.training.progress import Run
 
 
-def identity(parts: Mapping[str, Any]) -> str:
-    """Fingerprint of everything that decides the result: slide, parameters, seed."""
+def identity(
+    method: str, slide: Slide, genes: NDArray[np.int64], params: Mapping[str, Any], run: Run
+) -> str:
+    """Fingerprint of everything that decides the weights of a fit.
+
+    Parameters
+    ----------
+    method : str
+        Two methods may share a folder's file names.
+    slide : Slide
+    genes : int array
+        Columns the networks learn from; what is decoded after them may differ.
+    params : mapping
+        As `Params.as_dict` gives them.
+    run : Run
+    """
+    rows = slide.counts.rows
+    parts = {
+        "method": method,
+        "counts": [_digest(part) for part in (rows.data, rows.indices, rows.indptr)],
+        "places": _digest(slide.coordinates),
+        "genes": _digest(genes),
+        "params": dict(params),
+        # Any card of a kind gives the same weights.
+        "run": {**run.described(), "device": resolve_device(run.device).split(":")[0]},
+        "version": __version__,
+    }
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def digest(array: NDArray[Any]) -> str:
+def _digest(array: NDArray[Any]) -> str:
     """Fingerprint of the content of an array, a second per gigabyte or so."""
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=8).hexdigest()
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_stsr.errors import InputError, MemoryExhausted
+
+if TYPE_CHECKING:
+    from torch import nn
+
+M = TypeVar("M", bound="nn.Module")
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,22 @@ def resolve_device(name: str) -> str:
     except RuntimeError:
         raise InputError(f"{name!r} is no device.", f"Choose auto, {', '.join(present)}.") from None
     raise InputError(f"The device {name!r} is not there.", f"Choose auto, {', '.join(present)}.")
+
+
+def placed(module: M, name: str) -> M:
+    """Return a module on a device: a copy if it lies elsewhere, where others may be using it.
+
+    Raises
+    ------
+    InputError
+        As `resolve_device`.
+    """
+    import torch
+
+    place = torch.device(resolve_device(name))
+    if all(part.device == place for part in module.parameters()):
+        return module
+    return copy.deepcopy(module).to(place)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_stsr.slides.simulate import simulate
+from napari_stsr.slides.simulate import Simulation, simulate
 from napari_stsr.training import Run
 from tests.methods.square.conftest import fit
 
@@ -47,3 +47,18 @@ def test_killed_and_resumed_equals_unbroken(tmp_path: Path) -> None:
         strict=True,
     ):
         assert np.array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_other_genes_are_asked_for_without_training_again(
+    square_simulation: Simulation, tmp_path: Path
+) -> None:
+    slide, few = square_simulation.slide, np.array([7, 3])
+    fit(slide, Run(device="cpu", checkpoints=tmp_path))
+    written = (tmp_path / "graph.pt").stat().st_mtime_ns
+    again = fit(slide, Run(device="cpu", checkpoints=tmp_path), genes=few)
+    assert (tmp_path / "graph.pt").stat().st_mtime_ns == written
+    anew = fit(slide, Run(device="cpu"), genes=few)
+    targets = slide.subspots()
+    for one in (again, anew):
+        assert one.predict(targets).genes.ids.tolist() == slide.genes.ids[few].tolist()
+    assert np.array_equal(again.predict(targets).expression(), anew.predict(targets).expression())

@@ -297,3 +297,10 @@ def test_slides_it_cannot_learn_from_are_refused_in_words(square_simulation: Sim
     outside = Region.from_polygons("far", [np.array([(1e6, 1e6), (1e6 + 9, 1e6), (1e6, 1e6 + 9)])])
     with pytest.raises(InputError, match="holds none"):
         enhance(slide, region=outside)
+
+
+def test_a_device_that_is_not_there_is_told(
+    square_fit: Fitted, square_simulation: Simulation
+) -> None:
+    with pytest.raises(InputError, match="cuda:7' is not there"):
+        square_fit.predict(square_simulation.slide.subspots(), Run(device="cuda:7"))

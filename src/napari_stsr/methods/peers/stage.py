@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from napari_stsr import __version__
 from napari_stsr.methods.base import Estimate
 from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth, smooth_depth
@@ -154,7 +153,7 @@ class Stage(FieldMethod):
         """Train encoder and decoder together, then regress the genes they did not see."""
         from napari_stsr.methods.peers.stage_network import AutoEncoder, StageTraining
         from napari_stsr.training import loop
-        from napari_stsr.training.checkpoint import Checkpoints
+        from napari_stsr.training.checkpoint import Checkpoints, identity
         from napari_stsr.training.device import limited_threads
 
         lesson = _Lesson.of(slide, measured, params)
@@ -172,7 +171,7 @@ class Stage(FieldMethod):
             fitted = StageFitted(self, measured, params, run.seed, learned())
             return None if run.preview is None else run.preview(fitted)
 
-        owner = _identity(slide, lesson, params, run)
+        owner = identity(self.name, slide, lesson.genes, params.as_dict(), run)
         trainer = loop.Trainer(run, Checkpoints(run.checkpoints, owner), 1.0, snapshot)
         order = np.random.default_rng([run.seed, 1]).permutation(len(lesson.places))
         held, items = np.split(order, [round(params.validation_share * len(order))])
@@ -232,21 +231,3 @@ class _Lesson:
             weight[:, ~taught], bias[~taught] = regressed_logs(further, totals, states, _RIDGE)
         frame = {"origin": self.origin, "side": np.array(self.side)}
         return {**frame, **decoder, "weight": weight, "bias": bias}
-
-
-def _identity(slide: Slide, lesson: _Lesson, params: StageParams, run: Run) -> str:
-    """Fingerprint of all that decides the weights."""
-    from napari_stsr.training.checkpoint import digest, identity
-    from napari_stsr.training.device import resolve_device
-
-    rows = slide.counts.rows
-    return identity(
-        {
-            "counts": [digest(part) for part in (rows.data, rows.indices, rows.indptr)],
-            "places": digest(slide.coordinates),
-            "genes": digest(lesson.genes),
-            "params": params.as_dict(),
-            "run": {**run.described(), "device": resolve_device(run.device).split(":")[0]},
-            "version": __version__,
-        }
-    )
