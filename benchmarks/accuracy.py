@@ -38,8 +38,8 @@ SETS = {
 HIDING = ("hidden-spots", "hidden-blocks")
 OF_LOCATIONS = (*HIDING, "superspots", "superspots-split", "count-split")
 OF_ENTRIES = ("muted-genes", "noise")
-OF_CELLS = ("pseudo-visium", "pseudo-visium-split")
-METHODS = ("square", "baselines", "peers")
+OF_CELLS = ("hidden-spots", "pseudo-visium", "pseudo-visium-split")
+METHODS = ("square", "suica", "baselines", "peers")
 
 
 def opened(data: Path, name: str) -> tuple[Slide, Opening]:

@@ -1,8 +1,10 @@
-"""One Square fit at Visium HD size, from opening to every gene at four parts per bin.
+r"""One fit at Visium HD size, from opening to every gene at four parts per bin: time and memory.
 
-Uses, or makes once, the simulated folder of `open_hd.py`::
+Uses, or makes once, a simulated folder as `open_hd.py` does::
 
-    python benchmarks/square_hd.py --folder hd_benchmark
+    python benchmarks/fit_hd.py --folder hd_benchmark --method square
+    python benchmarks/fit_hd.py --folder e165 --method suica --preset auto \\
+        --bins 121756 --genes 26159 --nnz 150000000
 
 The slide has no spatial structure: the figures are time and memory, not accuracy.
 """
@@ -29,15 +31,19 @@ def peak_gb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("hd_benchmark"))
+    parser.add_argument("--bins", type=int, default=700_000)
+    parser.add_argument("--genes", type=int, default=18_000)
+    parser.add_argument("--nnz", type=int, default=100_000_000)
+    parser.add_argument("--method", default="square")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--subspots", type=int, default=4)
     chosen = parser.parse_args()
     if not (chosen.folder / "filtered_feature_bc_matrix.h5").is_file():
-        make(chosen.folder, 700_000, 18_000, 100_000_000)
+        make(chosen.folder, chosen.bins, chosen.genes, chosen.nnz)
 
     start, stage, begun = time.process_time(), "opening", time.process_time()
     slide = open_slide(chosen.folder)
-    plan = Plan(preset=chosen.preset, subspots=chosen.subspots)
+    plan = Plan(chosen.method, preset=chosen.preset, subspots=chosen.subspots)
     estimate = plan.estimate(slide)
     print(f"{slide}\nestimated: {estimate}", flush=True)
     fitting = plan.enhancing(slide, Run())
