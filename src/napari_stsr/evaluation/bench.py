@@ -210,7 +210,7 @@ def _predicting(fitted: Fitted, task: Task, run: Run) -> Generator[Progress, Non
     if task.scored is not None and answer.unseen is not None:
         missing = answer.unseen
         source = materialised(missing.expected, run.cancel)
-        return replace(answer, expression_source=source, uncertainty=missing.spread)
+        return replace(answer, expression_source=source, denoised=None, uncertainty=missing.spread)
     source = materialised(answer.expression_source, run.cancel)
     denoised = None if answer.denoised is None else materialised(answer.denoised, run.cancel)
     return replace(answer, expression_source=source, denoised=denoised)

@@ -21,11 +21,12 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 # Of this package, what figures depend on whatever the method; tables and pages come after them.
 _JUDGING = (
     "evaluation/metrics", "evaluation/protocols", "evaluation/bench.py", "evaluation/judging.py",
-    "evaluation/mapping.py", "evaluation/question.py", "evaluation/sampled.py",
-    "evaluation/scores.py", "evaluation/task.py",
-    "methods/baselines", "methods/companion.py", "methods/conformal.py", "methods/field.py",
-    "methods/layers", "methods/measured.py", "methods/poisson_regression.py",
-    "methods/variable_genes.py", "results/conservation.py", "results/expression.py", "training",
+    "evaluation/mapping.py", "evaluation/materialised.py", "evaluation/question.py",
+    "evaluation/sampled.py", "evaluation/scores.py", "evaluation/task.py", "methods/baselines",
+    "methods/companion.py", "methods/conformal.py", "methods/field.py", "methods/layers",
+    "methods/measured.py", "methods/own_counts.py", "methods/poisson_regression.py",
+    "methods/variable_genes.py", "results/conservation.py", "results/enhancement.py",
+    "results/expression.py", "results/posterior.py", "training",
 )  # fmt: skip
 
 

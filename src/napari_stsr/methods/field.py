@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 # In distances of neighbours, and in shares of a location.
-_SAME_PLACE = 1e-3
+_SAME_PLACE, _SAME_SHARE = 0.05, 0.02
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,6 @@ class FieldFitted(Fitted):
         if self.trust is None:
             return None
         totals, depth = self.depths, cast(Composed, expected).depth / np.float32(parts)
-        parent = np.where((parent >= 0) & (totals[parent] > 0), parent, -1)
         return OwnCounts.of(self.measured.counts, totals, parent, parts, depth, self.trust)
 
     def _same_place(self, targets: Targets, share: Floats) -> Ints:
@@ -136,7 +135,7 @@ class FieldFitted(Fitted):
         near = _SAME_PLACE * self.measured.spacing_um
         known = cKDTree(self.measured.coordinates)
         _, found = known.query(targets.coordinates, distance_upper_bound=near)
-        whole = (found < len(self.measured)) & (np.abs(share - 1) < _SAME_PLACE)
+        whole = (found < len(self.measured)) & (np.abs(share - 1) < _SAME_SHARE)
         return np.where(whole, found, -1)
 
     def at(self, places: Floats, run: Run | None = None) -> Expression:
@@ -156,8 +155,13 @@ class FieldFitted(Fitted):
         expected, sd = self.field(places, run)
         parent = np.repeat(parents, k)
         counted = self._own_counts(expected, parent, k)
-        own, spread, unseen = with_own_counts(*_scaled(expected, sd, share), counted)
-        whole = conserved(self.params.conserve, own, parent, measured.counts, k, self.seed)
+        before, sd = _scaled(expected, sd, share)
+        own, spread, unseen = with_own_counts(before, sd, counted)
+        rule = self.params.conserve
+        # All parts of a location are multiplied alike: conserved they are the same.
+        whole = own
+        if rule != "off":
+            whole = conserved(rule, before, parent, measured.counts, k, self.seed)
         rows = inverse * k + targets.part
         denoised = None if whole is own else own
         if not np.array_equal(rows, np.arange(len(places))):

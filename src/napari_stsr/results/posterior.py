@@ -13,7 +13,7 @@ exactly. All parts of a location are multiplied alike.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from napari_stsr.slides import Counts
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _LEAST = 1e-9
+# A location less likely to be empty than this has failed: its zeros say nothing.
+_FAILED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,12 @@ class Trust:
     def of_totals(self, expected: Floats, totals: Floats) -> Floats:
         """Posterior mean of totals over their expectation, both (n,)."""
         return np.asarray((1 + self.depth * totals) / (1 + self.depth * expected))
+
+    def chance_of_nothing(self, expected: Floats) -> Floats:
+        """Chance that a location of such an expected total holds no molecule, (n,)."""
+        if self.depth < _LEAST:
+            return np.asarray(np.exp(-expected))
+        return np.asarray((1 + self.depth * expected) ** (-1 / self.depth))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +102,14 @@ class OwnCounts:
         trust : Trust
         """
         whole = _summed(depth[:, None], parts)[:, 0].astype(np.float64)
+        failed = (totals[parent] <= 0) & (trust.chance_of_nothing(whole) < _FAILED)
+        parent = np.where(failed, -1, parent)
         gain = np.where(parent >= 0, trust.of_totals(whole, totals[parent]), 1.0)
         return cls(measured, parent, parts, gain.astype(np.float32), trust)
+
+    def take(self, rows: Ints) -> OwnCounts:
+        """Return some targets; whole groups where a location has several."""
+        return replace(self, parent=self.parent[rows], gain=self.gain[rows])
 
     def given(self, genes: Ints) -> tuple[Floats32, Floats32]:
         """Counts y of the targets' locations and relative variances φ, both (m, len(genes)).
@@ -123,9 +137,10 @@ class RescaledExpression:
         """Expected counts of the given gene columns."""
         return np.asarray(self.expected.columns(genes) * self.own.gain[:, None])
 
-    def take(self, targets: Ints | NDArray[np.bool_]) -> SelectedExpression:
-        """Return some targets; each belongs to its whole location."""
-        return SelectedExpression(self, np.arange(self.shape[0])[targets])
+    def take(self, targets: Ints | NDArray[np.bool_]) -> RescaledExpression:
+        """Return some targets."""
+        rows = np.arange(self.shape[0])[targets]
+        return RescaledExpression(self.expected.take(rows), self.own.take(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,17 +157,20 @@ class PosteriorExpression:
 
     def columns(self, genes: Ints) -> Floats32:
         """Expected counts of the given gene columns."""
-        expected = self.expected.columns(genes) * self.own.gain[:, None]
-        counts, variance = self.own.given(genes)
-        expected *= 1 + variance * counts
-        # The sum over parts was multiplied too, alike for all parts of a location.
-        whole = _summed(expected, self.own.parts) / (1 + variance * counts)
-        expected /= 1 + variance * whole
-        return np.asarray(expected)
+        return self.joined(self.expected.columns(genes), *self.own.given(genes))
 
-    def take(self, targets: Ints | NDArray[np.bool_]) -> SelectedExpression:
-        """Return some targets; each belongs to its whole location."""
-        return SelectedExpression(self, np.arange(self.shape[0])[targets])
+    def joined(self, expected: Floats32, counts: Floats32, variance: Floats32) -> Floats32:
+        """Join expected counts before with `OwnCounts.given`, all (m, k)."""
+        told = expected * self.own.gain[:, None]
+        whole = _summed(told, self.own.parts)
+        told *= (1 + variance * counts) / (1 + variance * whole)
+        return told
+
+    def take(self, targets: Ints | NDArray[np.bool_]) -> Expression:
+        """Return some targets; a part is told with all parts of its location."""
+        groups, rows = _with_groups(np.arange(self.shape[0])[targets], self.own.parts)
+        cut = PosteriorExpression(self.expected.take(groups), self.own.take(groups))
+        return cut if rows is None else SelectedExpression(cut, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,32 +182,37 @@ class PosteriorSpread:
 
     Parameters
     ----------
-    expected, spread : Expression
-        Expected counts before, and their standard deviation.
+    spread : Expression
+        Standard deviation before.
     posterior : PosteriorExpression
     """
 
-    expected: Expression
     spread: Expression
     posterior: PosteriorExpression
 
     @property
     def shape(self) -> tuple[int, int]:
         """Targets and genes."""
-        return self.expected.shape
+        return self.spread.shape
 
     def columns(self, genes: Ints) -> Floats32:
         """Standard deviations of the given gene columns."""
-        before = np.maximum(self.expected.columns(genes), np.float32(_LEAST))
-        relative = (self.spread.columns(genes) / before) ** 2
+        before = self.posterior.expected.columns(genes)
         counts, variance = self.posterior.own.given(genes)
+        told = self.posterior.joined(before, counts, variance)
+        relative = (self.spread.columns(genes) / np.maximum(before, np.float32(_LEAST))) ** 2
         known = np.minimum(variance, relative)
         relative -= known**2 * counts / (1 + known * counts)
-        return np.asarray(np.sqrt(relative) * self.posterior.columns(genes))
+        told *= np.sqrt(relative)
+        return told
 
-    def take(self, targets: Ints | NDArray[np.bool_]) -> SelectedExpression:
-        """Return some targets; each belongs to its whole location."""
-        return SelectedExpression(self, np.arange(self.shape[0])[targets])
+    def take(self, targets: Ints | NDArray[np.bool_]) -> Expression:
+        """Return some targets; a part is told with all parts of its location."""
+        own = self.posterior.own
+        groups, rows = _with_groups(np.arange(self.shape[0])[targets], own.parts)
+        posterior = PosteriorExpression(self.posterior.expected.take(groups), own.take(groups))
+        cut = PosteriorSpread(self.spread.take(groups), posterior)
+        return cut if rows is None else SelectedExpression(cut, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +250,7 @@ def with_own_counts(
     posterior = PosteriorExpression(expected, own)
     unseen = Unseen(expected, spread).each(lambda before: RescaledExpression(before, own))
     if spread is not None:
-        spread = PosteriorSpread(expected, spread, posterior)
+        spread = PosteriorSpread(spread, posterior)
     return posterior, spread, unseen
 
 
@@ -237,3 +260,12 @@ def _summed(values: Floats32, parts: int) -> Floats32:
         return values
     groups = values.reshape(-1, parts, values.shape[1]).sum(axis=1)
     return np.repeat(groups, parts, axis=0)
+
+
+def _with_groups(rows: Ints, parts: int) -> tuple[Ints, Ints | None]:
+    """Rows with all others of their groups, and where among these the rows are (None: all)."""
+    if parts == 1:
+        return rows, None
+    groups, inverse = np.unique(rows // parts, return_inverse=True)
+    every = (groups[:, None] * parts + np.arange(parts)).ravel()
+    return every, inverse * parts + rows % parts

@@ -86,6 +86,9 @@ class Scene(QObject):
         self._pause.timeout.connect(self._paint)
         self._before_maps = "measured"
         viewer.layers.events.removed.connect(self._on_removed)
+        self._renaming = QTimer(self)
+        self._renaming.setSingleShot(True)
+        self._renaming.timeout.connect(lambda: name_kept(viewer.layers))
         self._preview_places: tuple[Targets, ImagePlaces] | None = None
 
     def prepared(self, slide: Slide) -> list[LayerDataTuple]:
@@ -342,8 +345,9 @@ class Scene(QObject):
         return made
 
     def _on_removed(self, event: Any) -> None:
+        # Later: who removes several layers would not find the names that were replaced meanwhile.
         if kind_of(event.value) == "kept":
-            name_kept(self.viewer.layers)
+            self._renaming.start()
 
     def end_field(self) -> None:
         """Take the picture of a field off."""
@@ -369,6 +373,7 @@ class Scene(QObject):
         """Stop computing."""
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._pause.stop()
+        self._renaming.stop()
         self._painter.close()
 
 

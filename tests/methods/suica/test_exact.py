@@ -15,6 +15,7 @@ from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.backbones import Backbone, FourierField, HashGrid, Siren
+from napari_stsr.methods.suica.ensemble import Ensemble
 from napari_stsr.methods.suica.graph import Summed, nearest_graph
 from napari_stsr.methods.suica.lesson import Lesson
 from napari_stsr.methods.suica.params import SuicaParams
@@ -73,6 +74,17 @@ def test_a_backbone_learns_as_the_plain_network_does(which: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
+def test_places_are_seen_in_full_precision_whatever_the_products_are_in(which: int) -> None:
+    ensemble = Ensemble([_pairs()[which][1].float()])
+    places = _MIDDLE + _REACH * (2 * torch.rand(50, 2) - 1)
+    expected = ensemble.encode(places)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        said = ensemble.encode(places)[0]
+    for one, other in zip(said, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_summing_neighbours_first_is_the_graph_layer() -> None:
     rng = np.random.default_rng(1)
     x = sparse.random(40, 12, 0.4, format="csr", rng=rng)
@@ -102,6 +114,9 @@ def test_the_published_loss_needs_no_dense_targets(at_once: int, dice: bool) -> 
     torch.manual_seed(2)
     y = sparse.random(20, 9, 0.3, format="csr", rng=np.random.default_rng(3))
     decoder = Decoder(5, (8,), 9).double()
+    with torch.no_grad():
+        cast(nn.Linear, decoder.layers[0]).bias[3] = -50.0  # a silent unit
+        decoder.output.bias[6] = -50.0  # a silent gene
     theirs = plain.Decoder(9, (8, 5), torch.float64)
     theirs.layers[0].load_state_dict(cast(nn.Linear, decoder.layers[0]).state_dict())
     theirs.layers[1].load_state_dict(decoder.output.state_dict())

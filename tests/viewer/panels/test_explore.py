@@ -306,6 +306,16 @@ def test_a_picture_kept_beside_stays_while_another_gene_is_shown(enhanced):
     assert len(said) == 2
     assert said[0].split("\n")[1] == "enhanced"
     layers.remove(kept)
-    assert layers["Names of what was kept"].features["name"].tolist() == said[1:]
-    layers.remove(second)
-    assert "Names of what was kept" not in layers
+    enhanced.wait(lambda: layers["Names of what was kept"].features["name"].tolist() == said[1:])
+    layers.selection = {second, layers["Names of what was kept"]}
+    layers.remove_selected()
+    enhanced.wait(lambda: not any("kept" in layer.name for layer in layers))
+
+
+def test_another_slide_takes_kept_pictures_off(enhanced):
+    enhanced.explore.beside.click()
+    enhanced.desk.scene.show_slide(
+        enhanced.desk.slide, enhanced.desk.scene.prepared(enhanced.desk.slide)
+    )
+    assert not any("kept" in layer.name for layer in enhanced.viewer.layers)
+    assert any(layer.name.endswith("measured") for layer in enhanced.viewer.layers)

@@ -19,7 +19,7 @@ _ROWS = 16_384
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its percentile interval."""
+    """An estimate and its interval."""
 
     value: float
     low: float

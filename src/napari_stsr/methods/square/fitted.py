@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
 from napari_stsr.methods.base import Fitted
+from napari_stsr.methods.square.edges import Edges, assembled
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.saved import write_learned
 from napari_stsr.methods.square.template import Tasks, canonical, location_tasks, site_tasks
@@ -35,10 +35,8 @@ from napari_stsr.training.progress import Pace, outcome
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
-# Above this many edges only the mean attention is kept: 8 bytes an edge, layer and head.
-_MOST_EDGES = 20_000_000
 # In pitches, and in shares of a location.
-_SAME_PLACE = 1e-3
+_SAME_PLACE, _SAME_SHARE = 0.05, 0.02
 
 
 class SquareFitted(Fitted):
@@ -99,16 +97,19 @@ class SquareFitted(Fitted):
         mixed = self._mixed(decoded, places, share, run)
         parent = np.repeat(parents, k)
         seen = learned.observed.usable[parent].numpy()
-        told = self._spread(mixed, states, places, share, seen)
         counted = learned.own_counts(parent, k, mixed.depth)
+        told = self._spread(mixed, states, places, share, seen, counted is not None)
         source, sd, unseen = with_own_counts(mixed, told, counted)
-        whole = conserved(learned.params.conserve, source, parent, learned.measured, k, run.seed)
+        whole, rule = source, learned.params.conserve
+        # All parts of a location are multiplied alike: conserved they are the same.
+        if rule != "off":
+            whole = conserved(rule, mixed, parent, learned.measured, k, run.seed)
         rows = inverse * k + targets.part
         if not np.array_equal(rows, np.arange(len(places))):
             whole, source, attention = whole.take(rows), source.take(rows), attention.take(rows)
             sd = None if sd is None else sd.take(rows)
             unseen = None if unseen is None else unseen.each(lambda every: every.take(rows))
-        denoised = None if learned.params.conserve == "off" else source
+        denoised = None if rule == "off" else source
         z = states.z.numpy()[rows]
         return self._enhancement(targets, whole, attention, z, denoised, sd, unseen)
 
@@ -119,11 +120,14 @@ class SquareFitted(Fitted):
         sites = lattice.nearest_site(targets.coordinates)
         parent = lattice.location_at(sites)
         seen = learned.observed.usable[parent].numpy() & (parent >= 0)
-        spread = self._spread(expected, states, targets.coordinates, share, seen)
         # Counts of its own has only what is a location as it was measured.
         apart = np.linalg.norm(targets.coordinates - learned.coordinates[parent], axis=1)
-        own = (apart < _SAME_PLACE * lattice.pitch_um) & (np.abs(share - 1) < _SAME_PLACE)
-        counted = learned.own_counts(np.where(own, parent, -1), 1, expected.depth)
+        own = (apart < _SAME_PLACE * lattice.pitch_um) & (np.abs(share - 1) < _SAME_SHARE)
+        counted = None
+        if own.any():
+            counted = learned.own_counts(np.where(own, parent, -1), 1, expected.depth)
+        weighing = counted is not None
+        spread = self._spread(expected, states, targets.coordinates, share, seen, weighing)
         source, sd, unseen = with_own_counts(expected, spread, counted)
         z = states.z.numpy()
         return self._enhancement(targets, source, told.attention, z, None, sd, unseen)
@@ -158,7 +162,7 @@ class SquareFitted(Fitted):
         states.log_depth += torch.from_numpy(log_area)
         decoded = yield from self._decoded(states, reports)
         expected = self._mixed(decoded, targets.coordinates, share, run)
-        return _Told(expected, states, share, _assembled(pieces) if attending else None)
+        return _Told(expected, states, share, assembled(pieces) if attending else None)
 
     def _mixed(
         self, decoded: DecodedExpression, places: Floats, share: Floats, run: Run
@@ -193,16 +197,23 @@ class SquareFitted(Fitted):
         places: Floats,
         share: Floats,
         seen: NDArray[np.bool_],
+        weighing: bool,
     ) -> SpreadExpression | None:
-        """Standard deviation of the expected counts, once the fit has measured what it takes."""
+        """Standard deviation of the expected counts, once the fit has measured what it takes.
+
+        Where own counts are weighed afterwards, it is that of locations told by the others.
+        """
         learned = self.learned
         if learned.spread is None:
             return None
+        spread = learned.spread
+        if weighing and learned.trust is not None:
+            spread = replace(spread, seen=learned.trust.genes)
         noise = EmbeddingNoise.of(learned, states.z, states.variance)
         parts = learned.lattice.divisions[0]
         part = np.clip((1 - share) / (1 - 1 / parts), 0, 1).astype(np.float32)
         far = distance_share(learned, places)
-        return SpreadExpression(OwnDoubt(expected, noise), learned.spread, seen, part, far)
+        return SpreadExpression(OwnDoubt(expected, noise), spread, seen, part, far)
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""
@@ -229,7 +240,7 @@ class SquareFitted(Fitted):
         """States of the b·v virtual nodes of all tasks, and attention on request."""
         learned, count = self.learned, tasks.virtual.shape[1]
         device = learned.diffusion.correction.weight.device
-        gathered = _Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
+        gathered = Edges(len(tasks) * count * (1 + len(tasks.positions)), len(learned.coordinates))
         states = _States.empty(len(tasks) * count, learned.codec.latent)
         for start in range(0, len(tasks), chunk):
             part = _part(tasks, slice(start, start + chunk))
@@ -351,48 +362,3 @@ def _part(tasks: Tasks, rows: slice) -> Tasks:
         virtual,
         tasks.log_size,
     )
-
-
-class _Edges:
-    """Gathers attention chunk by chunk into sparse matrices (targets × locations)."""
-
-    def __init__(self, edges: int, locations: int) -> None:
-        self.locations, self.edges = locations, edges
-        self.rows: dict[tuple[int, int], list[sparse.csr_matrix]] = {}
-
-    def add(self, tasks: Tasks, weights: list[Floats32]) -> None:
-        """Add the attention (b, v, 1 + s, heads) of every layer."""
-        nodes = np.column_stack([tasks.centre, tasks.context])
-        batch, places = weights[0].shape[:2]
-        there = np.repeat((nodes >= 0)[:, None], places, axis=1)
-        column = np.broadcast_to(nodes[:, None], there.shape)[there]
-        ends = np.concatenate([[0], np.cumsum(there.sum(axis=2).ravel())])
-        kept: dict[tuple[int, int], Floats32] = {}
-        if self.edges * len(weights) * weights[0].shape[3] > _MOST_EDGES:
-            kept[0, 0] = np.mean([weight.mean(axis=3) for weight in weights], axis=0)
-        else:
-            for layer, weight in enumerate(weights):
-                for head in range(weight.shape[3]):
-                    kept[layer, head] = weight[..., head]
-        for key, values in kept.items():
-            block = sparse.csr_matrix(
-                (values[there], column, ends), shape=(batch * places, self.locations)
-            )
-            block.eliminate_zeros()
-            self.rows.setdefault(key, []).append(block)
-
-    def attention(self) -> Attention:
-        """Return all that was added."""
-        return Attention({key: sparse.vstack(rows, "csr") for key, rows in self.rows.items()})
-
-
-def _assembled(pieces: list[tuple[Ints, Attention]]) -> Attention:
-    """Put the attention of groups of targets back in the targets' order."""
-    order = np.argsort(np.concatenate([rows for rows, _ in pieces]), kind="stable")
-    keys = pieces[0][1].weights
-    # Groups of different size may differ in what was kept; the common part is the mean.
-    if any(piece.weights.keys() != keys.keys() for _, piece in pieces):
-        stacked = {(0, 0): sparse.vstack([piece.matrix() for _, piece in pieces], "csr")}
-    else:
-        stacked = {k: sparse.vstack([p.weights[k] for _, p in pieces], "csr") for k in keys}
-    return Attention({key: matrix[order] for key, matrix in stacked.items()})

@@ -114,14 +114,14 @@ class Learned:
     def totals(self) -> NDArray[np.float64]:
         """Counts of every location in the genes that were trained on, (n,)."""
         log_depth = self.observed.log_depth[0, : len(self.coordinates)]
-        return np.asarray(np.exp(log_depth.numpy().astype(np.float64)))
+        totals = np.exp(log_depth.numpy().astype(np.float64))
+        usable = self.observed.usable[: len(totals)].numpy()
+        return np.asarray(np.where(usable, totals, 0.0))
 
     def own_counts(self, parent: Ints, parts: int, depth: Floats32) -> OwnCounts | None:
-        """What was counted at the usable ones among targets' locations; see `OwnCounts.of`."""
+        """What was counted at targets' locations; see `OwnCounts.of`."""
         if self.trust is None:
             return None
-        usable = self.observed.usable[: len(self.coordinates)].numpy()
-        parent = np.where((parent >= 0) & usable[parent], parent, -1)
         return OwnCounts.of(self.measured, self.totals, parent, parts, depth, self.trust)
 
     def on(self, device: str) -> Learned:

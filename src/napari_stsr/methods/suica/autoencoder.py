@@ -7,6 +7,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from napari_stsr.methods.suica.rectified import rectified
+
 
 class Decoder(nn.Module):
     """From an embedding to all genes.
@@ -34,6 +36,10 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """What the last layer says before any activation, (b, genes)."""
         return cast(Tensor, self.output(self.hidden(z)))
+
+    def rectified(self, z: Tensor) -> Tensor:
+        """``relu`` of what the last layer says, (b, genes)."""
+        return rectified(self.hidden(z), self.output.weight, self.output.bias)
 
 
 class GraphAutoencoder(nn.Module):

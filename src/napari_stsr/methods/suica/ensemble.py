@@ -40,7 +40,9 @@ class Ensemble(nn.Module):
 
     def encode(self, places: Tensor) -> list[tuple[Tensor, ...]]:
         """What every member sees of places (m, 2) in µm."""
-        return [cast(Backbone, member).encode(places) for member in self.members]
+        # Angles of many turns: of these 16 bits would keep the turns and lose the angle.
+        with torch.autocast(places.device.type, enabled=False):
+            return [cast(Backbone, member).encode(places) for member in self.members]
 
     def forward(self, seen: list[tuple[Tensor, ...]]) -> Tensor:
         """Values of all members, (members, m, outputs)."""

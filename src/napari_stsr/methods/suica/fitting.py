@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
-from napari_stsr import __version__
 from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth
 from napari_stsr.methods.companion import fit_companion, fit_kernel
@@ -33,8 +32,8 @@ from napari_stsr.methods.suica.stages import (
     PublishedTraining,
 )
 from napari_stsr.slides import Counts, Slide
-from napari_stsr.training.checkpoint import Checkpoints, digest, identity
-from napari_stsr.training.device import limited_threads, resolve_device
+from napari_stsr.training.checkpoint import Checkpoints, identity
+from napari_stsr.training.device import limited_threads
 from napari_stsr.training.loop import Stage, Trainer, seeded
 from napari_stsr.training.progress import Progress, Run, spanned
 
@@ -42,6 +41,8 @@ Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 _MOST_DECODED = 2500
 _FAINT = 0.1
+# Of Adam, as published.
+_MOMENTA = 0.9, 0.999
 _LOWER = "batch size, members or variable genes"
 # Shares of the whole fit that training takes; the companion and uncertainty come after it.
 _TRAINED = 0.9
@@ -75,9 +76,9 @@ class Fitting:
         self.steps = params.autoencoder_steps or passes
         with_codec = params.ablation != "autoencoder"
         weights = {
-            "autoencoder": 1.0 * self.steps * with_codec,
+            "autoencoder": 1.0 * self.steps * with_codec / params.stride,
             "field": 0.3 * params.field_steps * params.members * with_codec,
-            "decoder": 1.0 * params.decoder_steps * params.members,
+            "decoder": 1.0 * params.decoder_steps * params.members / params.stride,
         }
         self.weights = weights
         total = sum(weights.values()) / _TRAINED
@@ -114,6 +115,39 @@ class Fitting:
 
     def _batches(self) -> int:
         return max(1, -(-len(self.lesson) // self.params.batch))
+
+    @property
+    def _field_batch(self) -> int:
+        return len(self.lesson) if self.published else self.params.batch
+
+    def _stage(
+        self,
+        name: str,
+        title: str,
+        training: nn.Module,
+        *,
+        steps: int,
+        learning_rate: float,
+        stride: int = 1,
+        **settings: Any,
+    ) -> Stage:
+        """Return a stage with what all stages have in common; see `SuicaParams.stride`."""
+        first, second = _MOMENTA
+        return Stage(
+            name,
+            title,
+            training,
+            len(self.lesson),
+            steps=-(-steps // stride),
+            learning_rate=stride * learning_rate,
+            momenta=(first**stride, second**stride),
+            decay=not self.published,
+            patience=self.params.patience,
+            weight=self.weights[name],
+            lower=_LOWER,
+            clip=float("inf") if self.published else 5.0,
+            **settings,
+        )
 
     @property
     def backbone(self) -> str:
@@ -167,21 +201,16 @@ class Fitting:
         if params.members > 1:
             every = Summed(self._graph(None), logs, whole=False)
             validate = partial(training.validation, every)
-        stage = Stage(
+        stage = self._stage(
             "autoencoder",
             "learning the embedding",
             training,
-            len(lesson),
-            self.steps,
+            steps=self.steps,
             # Batches of one size: none is left over.
-            -(-len(lesson) // self._batches()),
-            params.autoencoder_rate,
-            decay=not self.published,
+            batch=-(-len(lesson) // self._batches()),
+            learning_rate=params.autoencoder_rate,
+            stride=params.stride,
             validate=validate,
-            patience=params.patience,
-            weight=self.weights["autoencoder"],
-            lower=_LOWER,
-            clip=float("inf") if self.published else 5.0,
         )
         yield from self.trainer.fit(stage)
         z = yield from self._embedded(networks, summed)
@@ -217,19 +246,14 @@ class Fitting:
 
     def _embedding(self, ensemble: Ensemble, z: Tensor) -> Generator[Progress, None, None]:
         params = self.params
-        stage = Stage(
+        stage = self._stage(
             "field",
             "learning the field",
             EmbeddingTraining(ensemble, self.lesson, z),
-            len(self.lesson),
-            params.field_steps,
-            len(self.lesson) if self.published else params.batch,
-            params.learning_rate,
-            params.weight_decay,
-            decay=not self.published,
-            weight=self.weights["field"],
-            lower=_LOWER,
-            clip=float("inf") if self.published else 5.0,
+            steps=params.field_steps,
+            batch=self._field_batch,
+            learning_rate=params.learning_rate,
+            weight_decay=params.weight_decay,
         )
         yield from self.trainer.fit(stage)
         ensemble.requires_grad_(True)
@@ -253,21 +277,16 @@ class Fitting:
             training = CountTraining(ensemble, decoders, lesson, params.jitter * pitch)
             if params.members > 1:
                 validate = training.validation
-        stage = Stage(
+        stage = self._stage(
             "decoder",
             "learning the expression",
             training,
-            len(lesson),
-            params.decoder_steps,
-            len(lesson) if self.published else params.batch,
-            params.learning_rate,
-            params.weight_decay,
-            decay=not self.published,
+            steps=params.decoder_steps,
+            batch=self._field_batch,
+            learning_rate=params.learning_rate,
+            stride=params.stride,
+            weight_decay=params.weight_decay,
             validate=validate,
-            patience=params.patience,
-            weight=self.weights["decoder"],
-            lower=_LOWER,
-            clip=float("inf") if self.published else 5.0,
         )
         yield from self.trainer.fit(stage)
         for module in (ensemble, *decoders):
@@ -333,19 +352,8 @@ class Fitting:
 
     def _identity(self) -> str:
         """Fingerprint of all that decides the weights."""
-        rows = self.slide.counts.rows
-        described = self.run.described()
-        return identity(
-            {
-                "method": self.method.name,
-                "counts": [digest(part) for part in (rows.data, rows.indices, rows.indptr)],
-                "places": digest(self.slide.coordinates),
-                "genes": digest(self.lesson.genes),
-                "params": self.params.as_dict(),
-                "run": {**described, "device": resolve_device(self.run.device).split(":")[0]},
-                "version": __version__,
-            }
-        )
+        genes, params = self.lesson.genes, self.params.as_dict()
+        return identity(self.method.name, self.slide, genes, params, self.run)
 
 
 def _start_at_frequencies(decoder: Decoder, lesson: Lesson) -> None:

@@ -63,14 +63,15 @@ class Suica(FieldMethod):
         inner = p.hidden * p.hidden / 4 + p.hidden * p.hidden / 32 if published else 0
         codec = p.hidden * genes + inner
         steps = p.autoencoder_steps or PASSES * max(1, n // batch)
-        flops = steps * batch * 12 * codec
+        flops = steps / p.stride * batch * 12 * codec
         if published:
             layers = 2 * p.width**2 if p.backbone in ("auto", "siren") else 512 * p.width
-            flops += p.field_steps * n * 6 * layers + p.decoder_steps * n * 6 * codec
+            flops += p.field_steps * n * 6 * layers + p.decoder_steps / p.stride * n * 6 * codec
         else:
-            entries = p.decoder_steps * p.members * batch * genes
+            entries = p.decoder_steps / p.stride * p.members * batch * genes
             flops += entries * (6 * p.hidden + 400)
-        seconds = 3 + flops / 4e10 + 2e-8 * slide.counts.nnz
+        # Wide layers run near the processor's peak, and leave silent genes out.
+        seconds = 3 + flops / (8e10 if published else 4e10) + 2e-8 * slide.counts.nnz
         seconds += len(targets) * p.members * 2e-9 * (genes * p.hidden / 100 + p.width * 500)
         memory = 700e6 + 24.0 * slide.counts.nnz + 4.0 * min(n * genes, 250e6)
         memory += 32.0 * codec + 4.0 * len(targets) * p.hidden * (1 + p.members)

@@ -37,6 +37,12 @@ class SuicaParams(FieldParams):
         "decide; or SUICA alone (off).",
         choices=("factor kernel", "off"),
     )
+    own_counts: bool = parameter(
+        True,
+        "Own counts",
+        "At measured locations and their parts, weigh what the slide tells against what was "
+        "counted there, as far as left-out locations show that counts can be trusted.",
+    )
     members: int = parameter(
         5,
         "Ensemble",
@@ -146,6 +152,16 @@ class SuicaParams(FieldParams):
         high=1.0,
         advanced=True,
     )
+    stride: int = parameter(
+        1,
+        "Stride",
+        "Steps that one step of autoencoder and decoder stands for: it is so many times as long, "
+        "its momenta forget as much, and there are as many fewer. 1 in the published form is the "
+        "publication to the letter.",
+        low=1,
+        high=16,
+        advanced=True,
+    )
     weight_decay: float = parameter(
         0.1, "Weight decay", "Of AdamW.", low=0.0, high=10.0, advanced=True
     )
@@ -174,6 +190,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "objective": "published",
         "mix": "off",
+        "own_counts": False,
         "members": 1,
         "variable_genes": 50_000,
         "latent": 32,
@@ -188,5 +205,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_decay": 0.01,
         "jitter": 0.0,
         "patience": 0,
+        "stride": 4,
     },
 }

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from napari_stsr.methods.layers.likelihood import SparseBatch
+from napari_stsr.methods.suica.rectified import rectified
 
 DICE_WEIGHT = 0.01
 _SUMS = 4
@@ -68,7 +68,7 @@ def published_sums(
     dice : bool
         Without it the last two sums are zero.
     """
-    p = functional.relu(functional.linear(hidden, weight, bias))
+    p = rectified(hidden, weight, bias)
     own = p.flatten()[targets.row * targets.columns + targets.column]
     error = own - targets.value
     squared = (error**2).sum()

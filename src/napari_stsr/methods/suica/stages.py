@@ -57,13 +57,14 @@ class AutoencoderTraining(nn.Module):
         rows = items[self.lesson.seen(member)[items]]
         batch, said = self._said(member, rows, self.summed[member])
         if self.published:
-            return functional.mse_loss(functional.relu(said), batch.dense())
+            return functional.mse_loss(said, batch.dense())
         return _unlikeliness(batch, said, self.typical).mean()
 
     def _said(self, member: int, rows: Ints, summed: Summed) -> tuple[SparseBatch, Tensor]:
         network = cast(GraphAutoencoder, self.networks[member])
         device = network.graph_layer.weight.device
-        said = network.decoder(network.encode(*summed.rows(rows, device)))
+        z = network.encode(*summed.rows(rows, device))
+        said = network.decoder.rectified(z) if self.published else network.decoder(z)
         return SparseBatch.of(self.lesson.values[rows], device), said
 
     def validation(self, every: Summed) -> float:
@@ -224,19 +225,19 @@ class PublishedTraining(nn.Module):
         self.targets = PublishedTargets(lesson.values)
         encoded = _Encoded(ensemble, lesson)
         every = torch.arange(len(lesson))
-        self._field: Callable[[slice], Tensor]
+        self.field: Callable[[slice], Tensor]
         if together:
-            self._field = lambda rows: ensemble(encoded.at(every[rows]))[0]
+            self.field = lambda rows: ensemble(encoded.at(every[rows]))[0]
         else:
             with torch.no_grad():
                 frozen = ensemble(encoded.at(every))[0]
-            self._field = lambda rows: frozen[rows].to(decoder.output.weight.device)
+            self.field = lambda rows: frozen[rows].to(decoder.output.weight.device)
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
         """Loss over all locations, whatever the items."""
         output = self.decoder.output
         sums = self.targets.sums(
-            lambda rows: self.decoder.hidden(self._field(rows)),
+            lambda rows: self.decoder.hidden(self.field(rows)),
             output.weight,
             output.bias,
             self.dice,

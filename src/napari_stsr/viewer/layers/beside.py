@@ -31,8 +31,8 @@ def keep_beside(layers: Any, layer: Layer, edge_um: float) -> Layer:
     made = Layer.create(*beside(layer, max([edge_um, *map(right_edge, others)])))
     active = layers.selection.active
     layers.append(made)
-    name_kept(layers)
     layers.selection.active = active
+    name_kept(layers)
     return made
 
 
@@ -51,10 +51,14 @@ def beside(layer: Layer, edge_um: float) -> LayerDataTuple:
 
 def name_kept(layers: Any) -> None:
     """Write above every picture put aside what it shows; again when one was taken off."""
+    active, shown = layers.selection.active, True
     for old in [one for one in layers if kind_of(one) == "kept names"]:
+        shown = old.visible
         layers.remove(old)
     if kept := [one for one in layers if kind_of(one) == "kept"]:
-        layers.append(Layer.create(*_names(kept)))
+        layers.append(Layer.create(*_names(kept, shown)))
+    if active in layers:
+        layers.selection.active = active
 
 
 def right_edge(layer: Layer) -> float:
@@ -62,13 +66,16 @@ def right_edge(layer: Layer) -> float:
     return float(layer.extent.world[1][-1])
 
 
-def _names(kept: list[Layer]) -> LayerDataTuple:
-    """Gene, kind and method of every picture, a line each, above it."""
+def _names(kept: list[Layer], visible: bool) -> LayerDataTuple:
+    """Gene, kind, method and contrast of every picture, a line each, above it."""
     said = []
     for layer in kept:
         words = layer.metadata[OURS]["words"]
-        said.append(re.sub(r" \(([^,)]*)[^)]*\)", r"\n\1", words.replace(" · ", "\n")))
+        words = re.sub(r" \(([^,)]*)[^)]*\)", r"\n\1", words.replace(" · ", "\n"))
+        limits = getattr(layer, "contrast_limits", None) or layer.face_contrast_limits
+        said.append(words if limits is None else f"{words}\n{limits[0]:.3g} to {limits[1]:.3g}")
     about = {
+        "visible": visible,
         "name": "Names of what was kept",
         "features": {"name": np.array(said, dtype=object)},
         "text": {"string": "{name}", "color": "white", "size": 9, "anchor": "upper_left"},

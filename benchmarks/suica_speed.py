@@ -1,0 +1,129 @@
+"""SUICA's preset ``paper`` beside the plain schedule of ``suica_published.py``: time and accuracy.
+
+Run: ``python benchmarks/suica_speed.py``, and ``python benchmarks/suica_published.py`` with the
+same ``--locations --genes --nonzero --slide --backbone --width``: both take the same slide and
+split and print the same figures. Run several ``--seed`` of each: what differs by less than these
+do is noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from suica_published import held_out, plain, simulated
+
+from napari_stsr.methods import get_method
+from napari_stsr.methods.field import FieldMethod
+from napari_stsr.methods.measured import Measured
+from napari_stsr.methods.suica.fitted import SuicaFitted
+from napari_stsr.methods.suica.fitting import Fitting
+from napari_stsr.methods.suica.params import SuicaParams
+from napari_stsr.results.expression import ScaledExpression
+from napari_stsr.slides import Slide
+from napari_stsr.training.loop import Stage
+from napari_stsr.training.progress import Progress, Run, outcome
+
+
+class Watch:
+    """CPU-seconds of every stage of a fit, and its loss over all training locations afterwards."""
+
+    def __init__(self, fitting: Fitting) -> None:
+        self.seconds: dict[str, float] = {}
+        self.reached: dict[str, float] = {}
+        self.aside = 0.0
+        self._fit = fitting.trainer.fit
+        cast(Any, fitting.trainer).fit = self.fit
+
+    def fit(self, stage: Stage) -> Generator[Progress, None, None]:
+        """Train a stage as the trainer does."""
+        start = time.process_time()
+        yield from self._fit(stage)
+        end = time.process_time()
+        self.seconds[stage.name] = end - start
+        with torch.no_grad():
+            every = torch.arange(stage.items)
+            self.reached[stage.name] = float(stage.module(every, np.random.default_rng(0)))
+        self.aside += time.process_time() - end
+
+
+def fitted(slide: Slide, given: argparse.Namespace) -> tuple[SuicaFitted, Watch, float]:
+    """Fit the preset; also gives the CPU-seconds of the whole fit."""
+    method = cast(FieldMethod, get_method("suica"))
+    values: dict[str, Any] = {"backbone": given.backbone, "hidden": given.width}
+    values["width"] = given.width
+    if given.stride is not None:
+        values["stride"] = given.stride
+    params = cast(SuicaParams, method.parameters("paper", values))
+    run = Run(given.seed, "cpu", given.precision, given.threads)
+    start = time.process_time()
+    measured = Measured.of(slide)
+    fitting = Fitting(method, slide, measured, params, run)
+    watch = Watch(fitting)
+    learned = outcome(fitting.run_through())
+    whole = time.process_time() - start - watch.aside
+    return SuicaFitted(method, measured, params, given.seed, learned), watch, whole
+
+
+def said(made: SuicaFitted, places: NDArray[np.float64], genes: NDArray[np.int64]) -> torch.Tensor:
+    """Values scaled to a total of 200, as the plain schedule predicts them."""
+    expression, _ = made.field(places, Run())
+    values = cast(ScaledExpression, expression).whole.columns(genes)
+    return torch.from_numpy(values).double()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--locations", type=int, default=2000)
+    parser.add_argument("--genes", type=int, default=2000)
+    parser.add_argument("--nonzero", type=float, default=0.1, help="share of non-zero counts")
+    parser.add_argument("--slide", type=int, default=0, help="seed of the slide and the split")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the networks and batches")
+    parser.add_argument("--backbone", choices=sorted(plain.BACKBONES), default="ffn")
+    parser.add_argument("--width", type=int, default=2048, help="of the widest layers")
+    parser.add_argument("--stride", type=int, help="instead of the preset's")
+    parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    torch.set_num_threads(given.threads)
+    # In a process of its own, so that the peak below is the fit's.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        asked = given.locations, given.genes, given.nonzero, given.slide
+        slide = pool.submit(simulated, *asked).result()
+    kept = plain.prepared(torch.from_numpy(slide.counts.rows.toarray()))
+    genes = np.flatnonzero(kept.genes.numpy())
+    hidden = held_out(given.locations, given.slide)[kept.locations.numpy()]
+    slide = slide.take(np.flatnonzero(kept.locations.numpy()))
+
+    made, watch, whole = fitted(slide.take(np.flatnonzero(~hidden)), given)
+    rest = whole - sum(watch.seconds.values())
+    known = torch.from_numpy(~hidden)
+    y, p = kept.expression.double(), said(made, slide.coordinates, genes)
+    report = {
+        "asked": vars(given),
+        "stride": made.params.stride,
+        "hidden": int(hidden.sum()),
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "cpu_seconds": {"preparation": rest, **watch.seconds, "whole": whole},
+        "reached": watch.reached,
+        "training": plain.metrics(p[known], y[known]),
+        "held_out": plain.metrics(p[~known], y[~known]),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
