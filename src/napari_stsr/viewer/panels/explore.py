@@ -38,7 +38,11 @@ _SHOWN = (
     ("measured", "&Measured", "What was counted"),
     ("kernel", "Pre&view", "A quick look without a run: the factor kernel, not tied to the counts"),
     ("enhanced", "&Enhanced", "What the method predicts; parts of a spot add up to its counts"),
-    ("denoised", "De&noised", "What the method itself expects: parts need not add up to the measured counts"),
+    (
+        "denoised",
+        "De&noised",
+        "What the method itself expects: parts need not add up to the measured counts",
+    ),
     ("difference", "Di&fference", "Enhanced minus measured, spread over the subspots"),
     ("uncertainty", "&Uncertainty", "Standard deviation of the denoised prediction"),
     ("attention", "&Attention", "Where predictions come from"),

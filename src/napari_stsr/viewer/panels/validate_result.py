@@ -22,7 +22,10 @@ from napari_stsr.viewer.panels.theme import finding
 _FORMS = {
     "predicted": ("Predicted", "The only answer the methods gave"),
     "conserved": ("Conserved", "Made to add up to what was measured"),
-    "denoised": ("Denoised", "The methods' own expectation: it need not add up to what was measured"),
+    "denoised": (
+        "Denoised",
+        "The methods' own expectation: it need not add up to what was measured",
+    ),
 }
 
 
