@@ -164,7 +164,7 @@ def methods(preset: str) -> None:
     dock_of(window.explore).raise_()
     last = window.viewer.layers[-2].extent.world[1][1]
     window.viewer.scene.camera.center = (0.0, y, (x - 1000 + last) / 2)
-    window.viewer.scene.camera.zoom *= 1.6
+    window.viewer.scene.camera.zoom *= 1.25
     window.picture("methods")
     window.viewer.close()
 
