@@ -78,3 +78,18 @@ def test_a_large_slide_reads_its_columns_from_the_cache(
 def test_a_gene_named_twice_is_refused() -> None:
     with pytest.raises(InputError, match="twice"):
         Counts(sparse.csr_matrix(table(0))).genes(np.array([1, 1]))
+
+
+def test_blocks_of_rows_cover_all_rows_whatever_their_size(monkeypatch):
+    rng = np.random.default_rng(0)
+    dense = rng.poisson(0.5, (57, 13)).astype(np.float32)
+    dense[20:25] = 0
+    for most in (1, 10, 40, 10_000):
+        monkeypatch.setattr("napari_stsr.slides.counts._MOST_ENTRIES", most)
+        counts = Counts(sparse.csr_matrix(dense))
+        parts = list(counts.chunks(9))
+        stops = [part.stop for part, *_ in parts]
+        assert [part.start for part, *_ in parts] == [0, *stops[:-1]]
+        assert stops[-1] == 57
+        assert all(len(data) <= most or part.stop - part.start == 1 for part, data, *_ in parts)
+        np.testing.assert_array_equal(counts.genes(np.array([4, 2])).toarray(), dense[:, [4, 2]])

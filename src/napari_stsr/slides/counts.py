@@ -22,6 +22,8 @@ from napari_stsr.files import cache_folder, written_aside
 
 # Above this many non-zeros the column order goes to disk (12 bytes each in memory otherwise).
 LARGE = 30_000_000
+# Entries in one block of rows: what is computed of them takes several times their memory.
+_MOST_ENTRIES = 8_000_000
 
 
 @dataclass(eq=False)
@@ -88,12 +90,16 @@ class Counts:
 
         Sums over a whole HD slide at once would make float64 copies of everything.
         """
-        rows = self.rows
-        for start in range(0, self.shape[0], size):
-            part = slice(start, min(start + size, self.shape[0]))
+        rows, start = self.rows, 0
+        while start < self.shape[0]:
+            full = (
+                np.searchsorted(rows.indptr, int(rows.indptr[start]) + _MOST_ENTRIES, "right") - 1
+            )
+            part = slice(start, min(start + size, self.shape[0], max(start + 1, int(full))))
             indptr = rows.indptr[part.start : part.stop + 1]
             values = slice(int(indptr[0]), int(indptr[-1]))
             yield part, rows.data[values], rows.indices[values], indptr - indptr[0]
+            start = part.stop
 
     def column(self, gene: int) -> NDArray[np.float32]:
         """One gene at all locations, dense, shape (n,)."""

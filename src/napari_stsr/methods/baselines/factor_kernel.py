@@ -213,6 +213,8 @@ def _all_profiles(
 ) -> Generator[Progress, None, Floats32]:
     """Profiles (K, g) of the genes to predict, fitted to the amounts of the factors."""
     g, pooled = len(measured.genes), groups @ amounts
+    # By columns, which a large slide holds on disk: blocks of rows would be read once a block.
+    columns = measured.counts.columns
     mean = (measured.counts.gene_totals / measured.totals.sum()).astype(np.float32)
     profiles = np.empty((pooled.shape[1], g), dtype=np.float32)
     block = max(1, _BLOCK_VALUES // len(pooled))
@@ -220,7 +222,7 @@ def _all_profiles(
         run.cancel.check()
         yield Progress("fitting all genes", start, g, 0.85 + 0.15 * start / g)
         genes = np.arange(start, min(start + block, g))
-        counts = (groups @ measured.counts.genes(genes)).toarray()
+        counts = (groups @ columns[:, start : start + block].astype(np.float32)).toarray()
         even = np.broadcast_to(mean[genes], (pooled.shape[1], len(genes)))
         profiles[:, genes] = fit_profiles(counts, pooled, even, _PROFILE_STEPS)
     return profiles

@@ -73,7 +73,7 @@ def _names(kept: list[Layer], visible: bool) -> LayerDataTuple:
         words = layer.metadata[OURS]["words"]
         words = re.sub(r" \(([^,)]*)[^)]*\)", r"\n\1", words.replace(" · ", "\n"))
         limits = getattr(layer, "contrast_limits", None) or layer.face_contrast_limits
-        said.append(words if limits is None else f"{words}\n{limits[0]:.3g} to {limits[1]:.3g}")
+        said.append(words if limits is None else f"{words}\n{limits[0]:.2g} to {limits[1]:.2g}")
     about = {
         "visible": visible,
         "name": "Names of what was kept",
