@@ -174,7 +174,7 @@ def write_columns(rows: sparse.csr_matrix, folder: Path, chunk: int = 65_536) ->
     Each chunk of rows is transposed alone and its runs are scattered to the places its genes have
     in the mapped output.
     """
-    n, g = rows.shape
+    g = rows.shape[1]
     many = np.zeros(g, dtype=np.int64)
     for start in range(0, rows.nnz, 8_000_000):
         many += np.bincount(rows.indices[start : start + 8_000_000], minlength=g)
@@ -184,11 +184,11 @@ def write_columns(rows: sparse.csr_matrix, folder: Path, chunk: int = 65_536) ->
         indices = _mapped(aside / "indices.npy", np.dtype(np.int32), rows.nnz)
         data = _mapped(aside / "data.npy", rows.data.dtype, rows.nnz)
         filled = indptr[:-1].copy()
-        for start in range(0, n, chunk):
-            part = rows[start : start + chunk].tocsc()
+        for some, *_ in Counts(rows).chunks(chunk):
+            part = rows[some].tocsc()
             run = np.diff(part.indptr)
             place = np.repeat(filled - part.indptr[:-1], run) + np.arange(part.nnz)
-            indices[place] = part.indices + start
+            indices[place] = part.indices + some.start
             data[place] = part.data
             filled += run
         indices.flush()
