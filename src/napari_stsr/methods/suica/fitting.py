@@ -40,6 +40,8 @@ from napari_stsr.training.progress import Progress, Run, spanned
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 _MOST_DECODED = 2500
+# Locations that decide the companion's share.
+_MOST_VOTING = 5000
 _FAINT = 0.1
 # Of Adam, as published.
 _MOMENTA = 0.9, 0.999
@@ -344,8 +346,12 @@ class Fitting:
         # Depth counts all genes that were trained on, of which only some may be asked for.
         every = self.slide.counts.gene_totals[lesson.genes].sum()
         asked = self.measured.counts.gene_totals[in_depth].sum()
-        held = lesson.rows[np.flatnonzero(lesson.fold >= 0)]
-        own = self._fitted(learned).left_out(held, lesson.fold[lesson.fold >= 0], self.run)
+        voting = np.flatnonzero(lesson.fold >= 0)
+        if len(voting) > _MOST_VOTING:
+            rng = np.random.default_rng([self.run.seed, 43])
+            voting = np.sort(rng.choice(voting, _MOST_VOTING, replace=False))
+        held = lesson.rows[voting]
+        own = self._fitted(learned).left_out(held, lesson.fold[voting], self.run)
         counts = self.measured.counts.rows[held]
         companion = fit_companion(kernel, own, counts, held, in_depth, asked / every, self.run)
         learned.update(companion_arrays(companion))
