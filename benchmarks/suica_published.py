@@ -171,8 +171,9 @@ def published(
     }
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def shared_arguments(description: str | None) -> argparse.ArgumentParser:
+    """Slide, split, networks and threads, as both sides of the comparison take them."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--locations", type=int, default=2000)
     parser.add_argument("--genes", type=int, default=2000)
     parser.add_argument("--nonzero", type=float, default=0.1, help="share of non-zero counts")
@@ -180,11 +181,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the networks and batches")
     parser.add_argument("--backbone", choices=sorted(plain.BACKBONES), default="ffn")
     parser.add_argument("--width", type=int, default=2048, help="of the widest layers")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def arguments() -> argparse.Namespace:
+    parser = shared_arguments(__doc__)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--steps-embd", type=int, default=1001)
     parser.add_argument("--steps-decoder", type=int, default=999)
     parser.add_argument("--leak", action="store_true", help="held-out locations in the graph")
-    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 

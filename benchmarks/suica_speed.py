@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from suica_published import held_out, plain, simulated
+from suica_published import held_out, plain, shared_arguments, simulated
 
 from napari_stsr.methods import get_method
 from napari_stsr.methods.field import FieldMethod
@@ -82,17 +82,9 @@ def said(made: SuicaFitted, places: NDArray[np.float64], genes: NDArray[np.int64
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--locations", type=int, default=2000)
-    parser.add_argument("--genes", type=int, default=2000)
-    parser.add_argument("--nonzero", type=float, default=0.1, help="share of non-zero counts")
-    parser.add_argument("--slide", type=int, default=0, help="seed of the slide and the split")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the networks and batches")
-    parser.add_argument("--backbone", choices=sorted(plain.BACKBONES), default="ffn")
-    parser.add_argument("--width", type=int, default=2048, help="of the widest layers")
+    parser = shared_arguments(__doc__)
     parser.add_argument("--stride", type=int, help="instead of the preset's")
     parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="auto")
-    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 

@@ -18,7 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stsr.results.expression import Expression, Floats32, SelectedExpression
+from napari_stsr.results.expression import (
+    Expression,
+    Floats32,
+    ScaledExpression,
+    SelectedExpression,
+)
 from napari_stsr.slides import Counts
 
 Ints = NDArray[np.int64]
@@ -122,28 +127,6 @@ class OwnCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class RescaledExpression:
-    """Expected counts, or their deviations, at the own totals of measured locations, (m, g)."""
-
-    expected: Expression
-    own: OwnCounts
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Targets and genes."""
-        return self.expected.shape
-
-    def columns(self, genes: Ints) -> Floats32:
-        """Expected counts of the given gene columns."""
-        return np.asarray(self.expected.columns(genes) * self.own.gain[:, None])
-
-    def take(self, targets: Ints | NDArray[np.bool_]) -> RescaledExpression:
-        """Return some targets."""
-        rows = np.arange(self.shape[0])[targets]
-        return RescaledExpression(self.expected.take(rows), self.own.take(rows))
-
-
-@dataclass(frozen=True, eq=False)
 class PosteriorExpression:
     """Expected counts once the own counts are known, (m, g)."""
 
@@ -168,9 +151,30 @@ class PosteriorExpression:
 
     def take(self, targets: Ints | NDArray[np.bool_]) -> Expression:
         """Return some targets; a part is told with all parts of its location."""
-        groups, rows = _with_groups(np.arange(self.shape[0])[targets], self.own.parts)
-        cut = PosteriorExpression(self.expected.take(groups), self.own.take(groups))
+        cut, _, rows = self.with_groups(targets)
         return cut if rows is None else SelectedExpression(cut, rows)
+
+    def with_groups(
+        self, targets: Ints | NDArray[np.bool_]
+    ) -> tuple[PosteriorExpression, Ints, Ints | None]:
+        """Some targets with all others of their locations.
+
+        Returns
+        -------
+        cut : PosteriorExpression
+        groups : int array
+            The targets it holds.
+        rows : int array, optional
+            Where among these those asked for are; None where they are all.
+        """
+        asked, parts = np.arange(self.shape[0])[targets], self.own.parts
+        groups, rows = asked, None
+        if parts > 1:
+            first, inverse = np.unique(asked // parts, return_inverse=True)
+            groups = (first[:, None] * parts + np.arange(parts)).ravel()
+            rows = inverse * parts + asked % parts
+        cut = PosteriorExpression(self.expected.take(groups), self.own.take(groups))
+        return cut, groups, rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,9 +212,7 @@ class PosteriorSpread:
 
     def take(self, targets: Ints | NDArray[np.bool_]) -> Expression:
         """Return some targets; a part is told with all parts of its location."""
-        own = self.posterior.own
-        groups, rows = _with_groups(np.arange(self.shape[0])[targets], own.parts)
-        posterior = PosteriorExpression(self.posterior.expected.take(groups), own.take(groups))
+        posterior, groups, rows = self.posterior.with_groups(targets)
         cut = PosteriorSpread(self.spread.take(groups), posterior)
         return cut if rows is None else SelectedExpression(cut, rows)
 
@@ -248,7 +250,7 @@ def with_own_counts(
     if own is None or not (own.parent >= 0).any():
         return expected, spread, None
     posterior = PosteriorExpression(expected, own)
-    unseen = Unseen(expected, spread).each(lambda before: RescaledExpression(before, own))
+    unseen = Unseen(expected, spread).each(lambda before: ScaledExpression(before, own.gain))
     if spread is not None:
         spread = PosteriorSpread(spread, posterior)
     return posterior, spread, unseen
@@ -260,12 +262,3 @@ def _summed(values: Floats32, parts: int) -> Floats32:
         return values
     groups = values.reshape(-1, parts, values.shape[1]).sum(axis=1)
     return np.repeat(groups, parts, axis=0)
-
-
-def _with_groups(rows: Ints, parts: int) -> tuple[Ints, Ints | None]:
-    """Rows with all others of their groups, and where among these the rows are (None: all)."""
-    if parts == 1:
-        return rows, None
-    groups, inverse = np.unique(rows // parts, return_inverse=True)
-    every = (groups[:, None] * parts + np.arange(parts)).ravel()
-    return every, inverse * parts + rows % parts

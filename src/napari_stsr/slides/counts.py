@@ -176,8 +176,8 @@ def write_columns(rows: sparse.csr_matrix, folder: Path, chunk: int = 65_536) ->
     """
     g = rows.shape[1]
     many = np.zeros(g, dtype=np.int64)
-    for start in range(0, rows.nnz, 8_000_000):
-        many += np.bincount(rows.indices[start : start + 8_000_000], minlength=g)
+    for start in range(0, rows.nnz, _MOST_ENTRIES):
+        many += np.bincount(rows.indices[start : start + _MOST_ENTRIES], minlength=g)
     indptr = np.concatenate([[0], np.cumsum(many)])
     with written_aside(folder) as aside:
         aside.mkdir(parents=True)
