@@ -12,9 +12,10 @@ from scipy import sparse
 from napari_stsr import simulate_slide
 from napari_stsr.evaluation.task import halves
 from napari_stsr.methods import Fitted, Method, get_method
+from napari_stsr.methods.answer import measured_there
 from napari_stsr.methods.own_counts import learn_trust
 from napari_stsr.results.expression import DecodedExpression
-from napari_stsr.slides import Counts, Slide
+from napari_stsr.slides import Counts, Slide, points
 from napari_stsr.training import Run
 from napari_stsr.training.progress import outcome
 
@@ -85,6 +86,29 @@ def test_filled_in_genes_do_not_believe_their_zeros(fits, split):
     zero = slide.counts.rows.toarray() == 0
     assert (missing[zero] >= known[zero] - 1e-6).all()
     assert (missing[zero] > 1.02 * known[zero]).mean() > 0.2
+
+
+def test_a_place_is_as_sure_whatever_else_is_asked(fits, split):
+    slide, _ = split
+    genes = np.arange(len(slide.genes))
+    # A point as large as a part, in the middle of a location: no counts are its own.
+    small = points(slide.coordinates[:6] + 0.2 * slide.lattice.pitch_um, 0.5 * slide.diameter_um)
+    whole = slide.locations().take(np.arange(6, 12))
+    among = points(
+        np.concatenate([small.coordinates, whole.coordinates]),
+        np.concatenate([np.full(6, 0.5 * slide.diameter_um), np.full(6, slide.diameter_um)]),
+    )
+    alone = fits.weighing.predict(small).uncertainty.columns(genes)
+    together = fits.weighing.predict(among).uncertainty.columns(genes)
+    np.testing.assert_allclose(together[:6], alone, rtol=1e-4)
+
+
+def test_of_two_locations_at_one_place_none_is_meant():
+    known = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 0.1], [20.0, 0.0]])
+    asked = points(np.array([[0.0, 0.1], [10.0, 0.0], [20.0, 0.0], [15.0, 0.0]]), 5.0)
+    share = np.array([1.0, 1.0, 0.5, 1.0])
+    np.testing.assert_array_equal(measured_there(asked, share, known, 10.0), [0, -1, -1, -1])
+    np.testing.assert_array_equal(measured_there(asked, share, known[:1], 10.0), [0, -1, -1, -1])
 
 
 def test_weighing_is_kept_in_the_file(fits, split, tmp_path: Path):

@@ -15,24 +15,21 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from napari_stsr.errors import InputError
+from napari_stsr.methods.answer import Answer, Parts, measured_there
 from napari_stsr.methods.base import Estimate, Family, Fitted, Method
 from napari_stsr.methods.measured import Measured, read_field, write_field
 from napari_stsr.methods.parameters import Params, parameter
 from napari_stsr.results import Enhancement
-from napari_stsr.results.conservation import conserved
 from napari_stsr.results.expression import Composed, Expression, ScaledExpression
-from napari_stsr.results.posterior import OwnCounts, Trust, Unseen, with_own_counts
+from napari_stsr.results.posterior import OwnCounts, Trust
 from napari_stsr.slides import Slide, Targets, points
 from napari_stsr.training.progress import Progress, Run
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
-# In distances of neighbours, and in shares of a location.
-_SAME_PLACE, _SAME_SHARE = 0.05, 0.02
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,9 @@ class FieldFitted(Fitted):
         expected, sd = self.field(targets.coordinates, run)
         counted = None
         if self.trust is not None:
-            counted = self._own_counts(expected, self._same_place(targets, share), 1)
-        told, spread, unseen = with_own_counts(*_scaled(expected, sd, share), counted)
-        return self._enhancement(targets, told, None, spread, unseen)
+            there = self.measured.coordinates, self.measured.spacing_um
+            counted = self._own_counts(expected, measured_there(targets, share, *there), 1)
+        return self._enhancement(targets, Answer.of(*_scaled(expected, sd, share), counted))
 
     @property
     def trust(self) -> Trust | None:
@@ -130,14 +127,6 @@ class FieldFitted(Fitted):
         totals, depth = self.depths, cast(Composed, expected).depth / np.float32(parts)
         return OwnCounts.of(self.measured.counts, totals, parent, parts, depth, self.trust)
 
-    def _same_place(self, targets: Targets, share: Floats) -> Ints:
-        """Location each target is, as it was measured; -1 for none."""
-        near = _SAME_PLACE * self.measured.spacing_um
-        known = cKDTree(self.measured.coordinates)
-        _, found = known.query(targets.coordinates, distance_upper_bound=near)
-        whole = (found < len(self.measured)) & (np.abs(share - 1) < _SAME_SHARE)
-        return np.where(whole, found, -1)
-
     def at(self, places: Floats, run: Run | None = None) -> Expression:
         """Expected counts of a whole location centred at each place (m, 2): the field itself."""
         run = run or Run()
@@ -146,30 +135,15 @@ class FieldFitted(Fitted):
         return self.field(centres, run)[0]
 
     def _subspots(self, targets: Targets, run: Run) -> Enhancement:
-        measured, k = self.measured, targets.per_location
-        owner = targets.owners(measured.lattice)
-        parents, inverse = np.unique(owner, return_inverse=True)
-        offsets = measured.lattice.division(k).offsets @ measured.lattice.basis
-        places = (measured.coordinates[parents][:, None] + offsets).reshape(-1, 2)
-        share = np.full(len(places), 1.0 / k)
-        expected, sd = self.field(places, run)
-        parent = np.repeat(parents, k)
-        counted = self._own_counts(expected, parent, k)
-        before, sd = _scaled(expected, sd, share)
-        own, spread, unseen = with_own_counts(before, sd, counted)
+        measured = self.measured
+        parts = Parts.of(targets, measured.lattice, measured.coordinates)
+        field, sd = self.field(parts.places, run)
+        counted = self._own_counts(field, parts.parent, parts.each)
+        expected, sd = _scaled(field, sd, parts.share)
+        answer = Answer.of(expected, sd, counted)
         rule = self.params.conserve
-        # All parts of a location are multiplied alike: conserved they are the same.
-        whole = own
-        if rule != "off":
-            whole = conserved(rule, before, parent, measured.counts, k, self.seed)
-        rows = inverse * k + targets.part
-        denoised = None if whole is own else own
-        if not np.array_equal(rows, np.arange(len(places))):
-            whole = whole.take(rows)
-            denoised = None if denoised is None else denoised.take(rows)
-            spread = None if spread is None else spread.take(rows)
-            unseen = None if unseen is None else unseen.each(lambda every: every.take(rows))
-        return self._enhancement(targets, whole, denoised, spread, unseen, owner)
+        answer = answer.conserved(rule, expected, parts, measured.counts, self.seed)
+        return self._enhancement(targets, answer.take(parts.rows), parts.owner)
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""
@@ -178,13 +152,7 @@ class FieldFitted(Fitted):
         return float(np.pi * self.measured.diameter_um**2 / 4)
 
     def _enhancement(
-        self,
-        targets: Targets,
-        expression: Expression,
-        denoised: Expression | None,
-        sd: Expression | None,
-        unseen: Unseen | None,
-        owner: Ints | None = None,
+        self, targets: Targets, answer: Answer, owner: Ints | None = None
     ) -> Enhancement:
         measured = self.measured
         parents = np.full(len(targets), "", dtype=measured.barcodes.dtype)
@@ -193,14 +161,14 @@ class FieldFitted(Fitted):
             f"{measured.name} · {self.method.title}",
             targets,
             measured.genes,
-            expression,
+            answer.expression,
             measured.scale,
             flags,
             flags,
             parents if owner is None else measured.barcodes[owner],
-            denoised=denoised,
-            uncertainty=sd,
-            unseen=unseen,
+            denoised=answer.denoised,
+            uncertainty=answer.uncertainty,
+            unseen=answer.unseen,
         )
 
     def save(self, path: Path) -> None:

@@ -112,7 +112,7 @@ class OwnCounts:
         gain = np.where(parent >= 0, trust.of_totals(whole, totals[parent]), 1.0)
         return cls(measured, parent, parts, gain.astype(np.float32), trust)
 
-    def take(self, rows: Ints) -> OwnCounts:
+    def take(self, rows: Ints | NDArray[np.bool_]) -> OwnCounts:
         """Return some targets; whole groups where a location has several."""
         return replace(self, parent=self.parent[rows], gain=self.gain[rows])
 

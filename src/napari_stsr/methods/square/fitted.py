@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stsr.methods.answer import Answer, Parts, measured_there
 from napari_stsr.methods.base import Fitted
 from napari_stsr.methods.square.edges import Edges, assembled
 from napari_stsr.methods.square.learned import Learned
@@ -24,9 +25,8 @@ from napari_stsr.methods.square.uncertainty import (
     out_of_sight,
 )
 from napari_stsr.results import Attention, DecodedExpression, Enhancement
-from napari_stsr.results.conservation import conserved
 from napari_stsr.results.expression import Composed, Expression
-from napari_stsr.results.posterior import Unseen, with_own_counts
+from napari_stsr.results.posterior import OwnCounts
 from napari_stsr.slides import Targets, points
 from napari_stsr.training import Progress, Run
 from napari_stsr.training.device import limited_threads
@@ -35,8 +35,6 @@ from napari_stsr.training.progress import Pace, outcome
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
-# In pitches, and in shares of a location.
-_SAME_PLACE, _SAME_SHARE = 0.05, 0.02
 
 
 class SquareFitted(Fitted):
@@ -80,57 +78,40 @@ class SquareFitted(Fitted):
             return outcome(self._told_at(targets, run, attending=False)).expected
 
     def _subspots(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
-        learned, k = self.learned, targets.per_location
-        division = learned.lattice.division(k)
-        owner = targets.owners(learned.lattice)
-        parents, inverse = np.unique(owner, return_inverse=True)
-        virtual = canonical(learned.lattice.kind, division.offsets)[None]
-        sites = learned.lattice.sites[parents]
-        tasks = site_tasks(learned.lattice, sites, virtual, -float(np.log(k)), learned.params.rings)
+        learned, lattice = self.learned, self.learned.lattice
+        parts = Parts.of(targets, lattice, learned.coordinates)
+        k, parent, share = parts.each, parts.parent, parts.share
+        virtual = canonical(lattice.kind, lattice.division(k).offsets)[None]
+        sites, log_size = lattice.sites[parts.locations], -float(np.log(k))
+        tasks = site_tasks(lattice, sites, virtual, log_size, learned.params.rings)
         reports = _Reports(run, len(tasks) * k)
         states, attention = yield from self._diffused(tasks, reports)
         assert attention is not None
-        offsets = division.offsets @ learned.lattice.basis
-        places = (learned.coordinates[parents][:, None] + offsets).reshape(-1, 2)
         decoded = yield from self._decoded(states, reports)
-        share = np.full(len(places), 1 / k)
-        mixed = self._mixed(decoded, places, share, run)
-        parent = np.repeat(parents, k)
+        expected = self._mixed(decoded, parts.places, share, run)
         seen = learned.observed.usable[parent].numpy()
-        counted = learned.own_counts(parent, k, mixed.depth)
-        told = self._spread(mixed, states, places, share, seen, counted is not None)
-        source, sd, unseen = with_own_counts(mixed, told, counted)
-        whole, rule = source, learned.params.conserve
-        # All parts of a location are multiplied alike: conserved they are the same.
-        if rule != "off":
-            whole = conserved(rule, mixed, parent, learned.measured, k, run.seed)
-        rows = inverse * k + targets.part
-        if not np.array_equal(rows, np.arange(len(places))):
-            whole, source, attention = whole.take(rows), source.take(rows), attention.take(rows)
-            sd = None if sd is None else sd.take(rows)
-            unseen = None if unseen is None else unseen.each(lambda every: every.take(rows))
-        denoised = None if rule == "off" else source
-        z = states.z.numpy()[rows]
-        return self._enhancement(targets, whole, attention, z, denoised, sd, unseen)
+        counted = learned.own_counts(parent, k, expected.depth)
+        told = self._spread(expected, states, parts.places, share, seen, counted)
+        answer = Answer.of(expected, told, counted)
+        rule = learned.params.conserve
+        answer = answer.conserved(rule, expected, parts, learned.measured, run.seed)
+        rows = parts.rows
+        z, attention = states.z.numpy()[rows], attention.take(rows)
+        return self._enhancement(targets, answer.take(rows), attention, z, parts.owner)
 
     def _points(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, lattice = self.learned, self.learned.lattice
         told = yield from self._told_at(targets, run)
         expected, states, share = told.expected, told.states, told.share
-        sites = lattice.nearest_site(targets.coordinates)
-        parent = lattice.location_at(sites)
+        places = targets.coordinates
+        parent = lattice.location_at(lattice.nearest_site(places))
         seen = learned.observed.usable[parent].numpy() & (parent >= 0)
         # Counts of its own has only what is a location as it was measured.
-        apart = np.linalg.norm(targets.coordinates - learned.coordinates[parent], axis=1)
-        own = (apart < _SAME_PLACE * lattice.pitch_um) & (np.abs(share - 1) < _SAME_SHARE)
-        counted = None
-        if own.any():
-            counted = learned.own_counts(np.where(own, parent, -1), 1, expected.depth)
-        weighing = counted is not None
-        spread = self._spread(expected, states, targets.coordinates, share, seen, weighing)
-        source, sd, unseen = with_own_counts(expected, spread, counted)
-        z = states.z.numpy()
-        return self._enhancement(targets, source, told.attention, z, None, sd, unseen)
+        own = measured_there(targets, share, learned.coordinates, lattice.pitch_um)
+        counted = learned.own_counts(own, 1, expected.depth)
+        spread = self._spread(expected, states, places, share, seen, counted)
+        answer = Answer.of(expected, spread, counted)
+        return self._enhancement(targets, answer, told.attention, states.z.numpy())
 
     def _told_at(
         self, targets: Targets, run: Run, attending: bool = True
@@ -197,7 +178,7 @@ class SquareFitted(Fitted):
         places: Floats,
         share: Floats,
         seen: NDArray[np.bool_],
-        weighing: bool,
+        counted: OwnCounts | None,
     ) -> SpreadExpression | None:
         """Standard deviation of the expected counts, once the fit has measured what it takes.
 
@@ -206,14 +187,12 @@ class SquareFitted(Fitted):
         learned = self.learned
         if learned.spread is None:
             return None
-        spread = learned.spread
-        if weighing and learned.trust is not None:
-            spread = replace(spread, seen=learned.trust.genes)
         noise = EmbeddingNoise.of(learned, states.z, states.variance)
         parts = learned.lattice.divisions[0]
         part = np.clip((1 - share) / (1 - 1 / parts), 0, 1).astype(np.float32)
         far = distance_share(learned, places)
-        return SpreadExpression(OwnDoubt(expected, noise), spread, seen, part, far)
+        doubt = OwnDoubt(expected, noise)
+        return SpreadExpression(doubt, learned.spread, seen, part, far, counted)
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""
@@ -262,34 +241,30 @@ class SquareFitted(Fitted):
     def _enhancement(
         self,
         targets: Targets,
-        expression: Expression,
+        answer: Answer,
         attention: Attention | None,
         embedding: Floats32,
-        denoised: Expression | None,
-        uncertainty: Expression | None,
-        unseen: Unseen | None,
+        owner: Ints | None = None,
     ) -> Enhancement:
         learned = self.learned
         parents = np.full(len(targets), "", dtype=learned.barcodes.dtype)
         flags = np.ones(len(targets), dtype=bool)
-        if targets.kind == "subspots":
-            parents = learned.barcodes[targets.owners(learned.lattice)]
         return Enhancement(
             f"{learned.name} · Square",
             targets,
             learned.genes,
-            expression,
+            answer.expression,
             learned.scale,
             flags,
             flags,
-            parents,
+            parents if owner is None else learned.barcodes[owner],
             attention,
             learned.barcodes,
             learned.coordinates,
             embedding,
-            denoised,
-            uncertainty,
-            unseen,
+            answer.denoised,
+            answer.uncertainty,
+            answer.unseen,
         )
 
     def save(self, path: Path) -> None:

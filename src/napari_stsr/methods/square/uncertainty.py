@@ -29,6 +29,7 @@ from napari_stsr.methods.companion import told_apart
 from napari_stsr.methods.conformal import faded
 from napari_stsr.methods.square.embedding import Vae
 from napari_stsr.results.expression import Expression, Floats32
+from napari_stsr.results.posterior import OwnCounts
 
 if TYPE_CHECKING:
     from napari_stsr.methods.square.learned import Learned
@@ -146,6 +147,8 @@ class SpreadExpression:
         0 for whole locations, 1 for what is no larger than a subspot.
     far : (m,) float32 array
         0 within a pitch of a measurement, 1 where nothing is known but the mean.
+    own : OwnCounts, optional
+        Counts weighed afterwards: until then their targets are told by the others.
     """
 
     doubt: OwnDoubt
@@ -153,6 +156,7 @@ class SpreadExpression:
     seen: NDArray[np.bool_]
     part: Floats32
     far: Floats32
+    own: OwnCounts | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -166,7 +170,11 @@ class SpreadExpression:
         hidden = spread.hidden[genes].astype(np.float32)
         more = np.maximum(spread.unknown[genes].astype(np.float32) - hidden, 0)
         beyond = hidden + self.far[:, None] * more
-        relative += np.where(seen, spread.seen[genes].astype(np.float32), beyond)
+        known = spread.seen[genes].astype(np.float32)
+        if self.own is not None:
+            weighed = (self.own.parent >= 0)[:, None]
+            known = np.where(weighed, self.own.trust.genes[genes].astype(np.float32), known)
+        relative += np.where(seen, known, beyond)
         relative += self.part[:, None] * spread.within[genes].astype(np.float32)
         of_hidden, of_parts = spread.factors.astype(np.float32)
         factor = np.where(seen, of_parts, of_hidden)
@@ -180,6 +188,7 @@ class SpreadExpression:
             self.seen[targets],
             self.part[targets],
             self.far[targets],
+            None if self.own is None else self.own.take(targets),
         )
 
 
