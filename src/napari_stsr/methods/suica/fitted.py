@@ -36,7 +36,7 @@ from napari_stsr.results.expression import (
 )
 from napari_stsr.results.posterior import Trust
 from napari_stsr.slides import Slide
-from napari_stsr.training.device import limited_threads
+from napari_stsr.training.device import limited_threads, placed, resolve_device
 from napari_stsr.training.progress import Run
 
 Arrays = dict[str, NDArray[Any]]
@@ -115,26 +115,31 @@ class SuicaFitted(FieldFitted):
     def _hidden(self, places: Floats, run: Run) -> Iterator[Floats32]:
         """Hidden states (m, h) at places in µm, member after member."""
         ensemble, decoders = self._modules
-        for field, decoder in zip(ensemble.members, decoders, strict=True):
+        for own_field, own_decoder in zip(ensemble.members, decoders, strict=True):
+            field, decoder = placed(own_field, run.device), placed(own_decoder, run.device)
+            device = decoder.output.weight.device
             out = np.empty((len(places), self.learned["weight"].shape[2]), dtype=np.float32)
             for start in range(0, len(places), _CHUNK):
                 run.cancel.check()
                 part = slice(start, start + _CHUNK)
-                some = torch.from_numpy(places[part].astype(np.float32))
+                some = torch.from_numpy(places[part].astype(np.float32)).to(device)
                 with torch.no_grad():
-                    out[part] = decoder.hidden(field(*cast(Any, field).encode(some))).numpy()
+                    hidden = decoder.hidden(field(*cast(Any, field).encode(some)))
+                out[part] = hidden.cpu().numpy()
             yield out
 
     def _log_norm(self, hidden: Floats32, member: int, run: Run) -> Floats32:
         """Log of the softmax denominators over the genes trained on."""
-        weight = torch.from_numpy(self.learned["trained_weight"][member])
-        bias = torch.from_numpy(self.learned["trained_bias"][member])
+        device = torch.device(resolve_device(run.device))
+        weight = torch.from_numpy(self.learned["trained_weight"][member]).to(device)
+        bias = torch.from_numpy(self.learned["trained_bias"][member]).to(device)
         out = np.empty(len(hidden), dtype=np.float32)
         for start in range(0, len(hidden), _CHUNK // 4):
             run.cancel.check()
             part = slice(start, start + _CHUNK // 4)
-            logits = nn.functional.linear(torch.from_numpy(hidden[part]), weight, bias)
-            out[part] = torch.logsumexp(logits, dim=1).numpy()
+            some = torch.from_numpy(hidden[part]).to(device)
+            logits = nn.functional.linear(some, weight, bias)
+            out[part] = torch.logsumexp(logits, dim=1).cpu().numpy()
         return out
 
     def states(self, places: Floats) -> Iterator[tuple[Floats32, Floats32]]:
