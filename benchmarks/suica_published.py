@@ -123,6 +123,14 @@ def train_decoder(
     return losses
 
 
+def drawn(genes: int, given: argparse.Namespace) -> tuple[plain.GraphAutoencoder, nn.Module]:
+    """Autoencoder and field before training, the same for both sides of the comparison."""
+    torch.manual_seed(given.seed)
+    widths = given.width, given.width // 4, given.width // 32, LATENT
+    wide = {} if given.backbone == "ngp" else {"width": given.width}
+    return plain.GraphAutoencoder(genes, widths), plain.BACKBONES[given.backbone](LATENT, **wide)
+
+
 def published(
     x: Tensor, places: Tensor, hidden: Tensor, given: argparse.Namespace
 ) -> dict[str, Any]:
@@ -144,16 +152,13 @@ def published(
     coordinates = plain.scaled_coordinates(places, places[~hidden]).float()
     known, y = coordinates[~hidden], x[~hidden]
 
-    widths = given.width, given.width // 4, given.width // 32, LATENT
-    model = plain.GraphAutoencoder(x.shape[1], widths)
+    model, field = drawn(x.shape[1], given)
     done("autoencoder", train_autoencoder(model, members, edges, seen, given.epochs))
     model.eval()
     with torch.no_grad():
         z = model.encoder(members, edges)[seen]
         reached["autoencoder"] = plain.reconstruction_loss(model.decoder(z), y).item()
     start = time.process_time()
-    wide = {} if given.backbone == "ngp" else {"width": given.width}
-    field = plain.BACKBONES[given.backbone](LATENT, **wide)
     done("field", train_field(field, known, z, given.steps_embd))
     with torch.no_grad():
         reached["field"] = plain.embedding_loss(field(known), z).item()
@@ -197,7 +202,6 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     torch.set_num_threads(given.threads)
-    torch.manual_seed(given.seed)
     # In a process of its own, so that the peak below is the schedule's.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         asked = given.locations, given.genes, given.nonzero, given.slide

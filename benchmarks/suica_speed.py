@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/suica_speed.py``, and ``python benchmarks/suica_published.py`` with the
 same ``--locations --genes --nonzero --slide --backbone --width``: both take the same slide and
-split and print the same figures. Run several ``--seed`` of each: what differs by less than these
-do is noise.
+split and print the same figures, and with the same ``--seed`` their networks start from the same
+weights (not so the hash grid). Run several seeds: what differs by less than these do is noise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from suica_published import held_out, plain, shared_arguments, simulated
+from suica_published import drawn, held_out, plain, shared_arguments, simulated
+from torch import nn
 
 from napari_stsr.methods import get_method
 from napari_stsr.methods.field import FieldMethod
@@ -35,9 +36,14 @@ from napari_stsr.training.progress import Progress, Run, outcome
 
 
 class Watch:
-    """CPU-seconds of every stage of a fit, and its loss over all training locations afterwards."""
+    """CPU-seconds of every stage of a fit, and its loss over all training locations afterwards.
 
-    def __init__(self, fitting: Fitting) -> None:
+    Before a stage it hands over the plain networks' weights.
+    """
+
+    def __init__(self, fitting: Fitting, given: argparse.Namespace) -> None:
+        networks = drawn(len(fitting.lesson.genes), given)
+        self.given = dict(zip(("autoencoder", "field"), networks, strict=True))
         self.seconds: dict[str, float] = {}
         self.reached: dict[str, float] = {}
         self.aside = 0.0
@@ -46,6 +52,8 @@ class Watch:
 
     def fit(self, stage: Stage) -> Generator[Progress, None, None]:
         """Train a stage as the trainer does."""
+        if stage.name in self.given:
+            start_from(self.given[stage.name], stage.module)
         start = time.process_time()
         yield from self._fit(stage)
         end = time.process_time()
@@ -54,6 +62,17 @@ class Watch:
             every = torch.arange(stage.items)
             self.reached[stage.name] = float(stage.module(every, np.random.default_rng(0)))
         self.aside += time.process_time() - end
+
+
+def start_from(plain_network: nn.Module, module: nn.Module) -> None:
+    """Give our network of a stage the weights of the plain one; both list them in one order."""
+    if isinstance(plain_network, plain.NGP):
+        return
+    with torch.no_grad():
+        for ours, theirs in zip(module.parameters(), plain_network.parameters(), strict=True):
+            ours.copy_(theirs)
+        if isinstance(plain_network, plain.FFN):
+            cast(Any, module).ensemble.members[0].frequencies.copy_(plain_network.B)
 
 
 def fitted(slide: Slide, given: argparse.Namespace) -> tuple[SuicaFitted, Watch, float]:
@@ -68,7 +87,7 @@ def fitted(slide: Slide, given: argparse.Namespace) -> tuple[SuicaFitted, Watch,
     start = time.process_time()
     measured = Measured.of(slide)
     fitting = Fitting(method, slide, measured, params, run)
-    watch = Watch(fitting)
+    watch = Watch(fitting, given)
     learned = outcome(fitting.run_through())
     whole = time.process_time() - start - watch.aside
     return SuicaFitted(method, measured, params, given.seed, learned), watch, whole

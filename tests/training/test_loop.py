@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from napari_stsr.errors import Cancelled, InputError, MemoryExhausted
 from napari_stsr.training import CancelToken, Run
 from napari_stsr.training.checkpoint import Checkpoints
-from napari_stsr.training.loop import Stage, Trainer, seeded
+from napari_stsr.training.loop import Stage, Trainer, batch_items, seeded
 
 
 class Line(nn.Module):
@@ -131,6 +131,14 @@ def test_progress_is_complete_and_ends_at_one() -> None:
     assert reports[-1].step == reports[-1].total == 40
     assert reports[-1].fraction == pytest.approx(0.5)
     assert all(math.isfinite(r.losses["training"]) for r in reports)
+
+
+def test_a_pass_ends_with_what_is_left_only_where_asked() -> None:
+    stage = _stage(remainder=True)
+    passed = [batch_items(0, stage, step) for step in range(7)]
+    assert [len(items) for items in passed] == [8] * 6 + [2]
+    assert sorted(torch.cat(passed).tolist()) == list(range(50))
+    assert [len(batch_items(0, _stage(), step)) for step in range(12)] == [8] * 12
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

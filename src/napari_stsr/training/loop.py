@@ -46,6 +46,8 @@ class Stage:
     items : int
         Number of training items.
     steps, batch : int
+    remainder : bool
+        End every pass with a smaller batch of what is left over, instead of leaving it out.
     learning_rate, weight_decay : float
     decay : bool
         Let the learning rate fall to a twentieth along a cosine.
@@ -81,6 +83,7 @@ class Stage:
     lower: str = "the batch size"
     clip: float = 5.0
     momenta: tuple[float, float] = (0.9, 0.999)
+    remainder: bool = False
 
 
 @dataclass(eq=False)
@@ -299,7 +302,8 @@ def rate(stage: Stage, step: int) -> float:
 def batch_items(seed: int, stage: Stage, step: int) -> Tensor:
     """Items of a step: each epoch is a fresh permutation, cut into batches."""
     batch = max(1, min(stage.batch, stage.items))
-    per_epoch = max(1, stage.items // batch)
+    whole, left = divmod(stage.items, batch)
+    per_epoch = whole + bool(left and stage.remainder)
     epoch, position = divmod(step, per_epoch)
     order = _epoch_order(seed, stage.name, epoch, stage.items)
     return torch.from_numpy(order[position * batch : (position + 1) * batch])

@@ -108,6 +108,34 @@ def test_summing_neighbours_first_is_the_graph_layer() -> None:
         torch.testing.assert_close(said, theirs(dense, edges), rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["kept rows", "summed anew"])
+def test_a_batch_normalises_over_its_neighbours_as_the_published_loader(whole: bool) -> None:
+    rng = np.random.default_rng(4)
+    x = sparse.random(60, 12, 0.4, format="csr", rng=rng)
+    places, batch = rng.random((60, 2)), rng.permutation(60)[:9]
+    logs = x.copy()
+    logs.data = np.log1p(logs.data)
+    ours = GraphAutoencoder(12, 4, (16, 8)).double()
+    theirs = plain.Encoder(12, (16, 8, 4), torch.float64)
+    with torch.no_grad():
+        for own, other in zip(theirs.parameters(), ours.parameters()):
+            own.copy_(other)
+    summed = Summed(nearest_graph(places, 5).astype(np.float64), logs, whole)
+    rows = (part.double() for part in summed.loaded(batch, torch.device("cpu")))
+    said = ours.encode(*rows, first=len(batch))
+    edges = plain.neighbour_edges(torch.from_numpy(places), 5)
+    loaded, among = plain.truncated(edges, torch.from_numpy(batch), 60)
+    expected = theirs(torch.from_numpy(x.toarray())[loaded], among)[: len(batch)]
+    torch.testing.assert_close(said, expected, rtol=1e-10, atol=1e-11)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(ours.norm, name), getattr(theirs.norm, name))
+    said.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(
+        ours.graph_layer.weight.grad, theirs.graph_layer.weight.grad, rtol=1e-9, atol=1e-10
+    )
+
+
 @pytest.mark.parametrize("at_once", [10**6, 3 * 9], ids=["one chunk", "many chunks"])
 @pytest.mark.parametrize("dice", [True, False])
 def test_the_published_loss_needs_no_dense_targets(at_once: int, dice: bool) -> None:

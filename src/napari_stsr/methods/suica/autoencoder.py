@@ -64,8 +64,12 @@ class GraphAutoencoder(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
         self.decoder = Decoder(latent, tuple(reversed(widths)), genes)
 
-    def encode(self, summed: Tensor, degree: Tensor) -> Tensor:
-        """Embedding (b, latent) of summed logs; see `graph.Summed`."""
+    def encode(self, summed: Tensor, degree: Tensor, first: int | None = None) -> Tensor:
+        """Embedding (b, latent) of summed logs (l, genes) and their degrees (l, 1).
+
+        See `graph.Summed`. Of more than the `first` b rows only the batch normalisation takes
+        notice.
+        """
         state = nn.functional.linear(summed, self.graph_layer.weight)
-        state = state + degree * self.graph_layer.bias
-        return cast(Tensor, self.layers(self.norm(state)))
+        state = self.norm(state + degree * self.graph_layer.bias)
+        return cast(Tensor, self.layers(state[:first]))

@@ -198,7 +198,8 @@ class Fitting:
         logs = lesson.values.copy()
         logs.data = np.log1p(logs.data)
         summed = self._summed(logs)
-        training = AutoencoderTraining(networks, summed, lesson, self.published)
+        loading = params.normalise == "neighbours"
+        training = AutoencoderTraining(networks, summed, lesson, self.published, loading)
         validate = None
         if params.members > 1:
             every = Summed(self._graph(None), logs, whole=False)
@@ -208,8 +209,9 @@ class Fitting:
             "learning the embedding",
             training,
             steps=self.steps,
-            # Batches of one size: none is left over.
-            batch=-(-len(lesson) // self._batches()),
+            # Batches of one size, but as published: there the last of a pass is smaller.
+            batch=params.batch if self.published else -(-len(lesson) // self._batches()),
+            remainder=self.published,
             learning_rate=params.autoencoder_rate,
             stride=params.stride,
             validate=validate,

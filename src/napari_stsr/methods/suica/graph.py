@@ -78,3 +78,20 @@ class Summed:
         else:
             summed = torch.from_numpy((self.graph[items] @ self.logs).toarray())
         return summed.to(device), self.degree[at][:, None].to(device)
+
+    def loaded(self, items: Ints, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows (l, g) and (l, 1) of a batch as the published loader brings it.
+
+        The b items come first, and hear all their neighbours. These follow, and hear whom of
+        their own neighbours happens to be loaded.
+        """
+        there = np.zeros(len(self.degree), dtype=bool)
+        there[self.graph[items].indices] = True
+        there[items] = True
+        loaded = np.flatnonzero(there)
+        there[items] = False
+        among = self.graph[np.flatnonzero(there)][:, loaded]
+        summed = torch.from_numpy((among @ self.logs[loaded]).toarray())
+        degree = torch.from_numpy(np.diff(among.indptr).astype(np.float32))[:, None]
+        own, own_degree = self.rows(items, device)
+        return torch.cat([own, summed.to(device)]), torch.cat([own_degree, degree.to(device)])

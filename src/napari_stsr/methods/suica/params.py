@@ -89,6 +89,15 @@ class SuicaParams(FieldParams):
         high=50,
         advanced=True,
     )
+    normalise: str = parameter(
+        "batch",
+        "Normalise over",
+        "Whose statistics the batch normalisation takes: the batch's, or those of the batch and "
+        "its neighbours, which hear whom of their own neighbours was loaded with them, as in the "
+        "published code (neighbours).",
+        choices=("batch", "neighbours"),
+        advanced=True,
+    )
     latent: int = parameter(
         8, "Latent dimensions", "Size of the embedding.", low=2, high=128, advanced=True
     )
@@ -206,5 +215,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "jitter": 0.0,
         "patience": 0,
         "stride": 4,
+        "normalise": "neighbours",
     },
 }

@@ -34,6 +34,8 @@ class AutoencoderTraining(nn.Module):
     lesson : Lesson
     published : bool
         Mean squared error over all entries of ``relu`` of the output.
+    loading : bool
+        Let the batch normalisation see the neighbours of a batch too; see `Summed.loaded`.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class AutoencoderTraining(nn.Module):
         summed: list[Summed],
         lesson: Lesson,
         published: bool,
+        loading: bool = False,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.summed, self.lesson, self.published = summed, lesson, published
+        self.loading = loading
         self.typical = float(lesson.totals.mean())
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
@@ -63,7 +67,10 @@ class AutoencoderTraining(nn.Module):
     def _said(self, member: int, rows: Ints, summed: Summed) -> tuple[SparseBatch, Tensor]:
         network = cast(GraphAutoencoder, self.networks[member])
         device = network.graph_layer.weight.device
-        z = network.encode(*summed.rows(rows, device))
+        if self.loading and network.training:
+            z = network.encode(*summed.loaded(rows, device), first=len(rows))
+        else:
+            z = network.encode(*summed.rows(rows, device))
         said = network.decoder.rectified(z) if self.published else network.decoder(z)
         return SparseBatch.of(self.lesson.values[rows], device), said
 
