@@ -139,6 +139,9 @@ def test_a_pass_ends_with_what_is_left_only_where_asked() -> None:
     assert [len(items) for items in passed] == [8] * 6 + [2]
     assert sorted(torch.cat(passed).tolist()) == list(range(50))
     assert [len(batch_items(0, _stage(), step)) for step in range(12)] == [8] * 12
+    # Nothing can be normalised over a single item.
+    stage.batch = 7
+    assert [len(batch_items(0, stage, step)) for step in range(8)] == [7] * 8
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

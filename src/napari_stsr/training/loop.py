@@ -47,7 +47,8 @@ class Stage:
         Number of training items.
     steps, batch : int
     remainder : bool
-        End every pass with a smaller batch of what is left over, instead of leaving it out.
+        End every pass with a smaller batch of what is left over, instead of leaving it out; a
+        single item is left out, as nothing can be normalised over it.
     learning_rate, weight_decay : float
     decay : bool
         Let the learning rate fall to a twentieth along a cosine.
@@ -303,7 +304,7 @@ def batch_items(seed: int, stage: Stage, step: int) -> Tensor:
     """Items of a step: each epoch is a fresh permutation, cut into batches."""
     batch = max(1, min(stage.batch, stage.items))
     whole, left = divmod(stage.items, batch)
-    per_epoch = whole + bool(left and stage.remainder)
+    per_epoch = whole + (stage.remainder and left > 1)
     epoch, position = divmod(step, per_epoch)
     order = _epoch_order(seed, stage.name, epoch, stage.items)
     return torch.from_numpy(order[position * batch : (position + 1) * batch])
