@@ -207,12 +207,13 @@ def main() -> None:
         asked = given.locations, given.genes, given.nonzero, given.slide
         slide = pool.submit(simulated, *asked).result()
     start = time.process_time()
-    kept = plain.prepared(torch.from_numpy(slide.counts.rows.toarray()))
+    held = torch.from_numpy(held_out(given.locations, given.slide))
+    kept = plain.prepared(torch.from_numpy(slide.counts.rows.toarray()), deciding=~held)
     left = len(kept.expression)
     if left < 10:
         sys.exit(f"Only {left} locations have 200 counts: give more --genes or more --nonzero.")
     places = torch.from_numpy(slide.coordinates)[kept.locations]
-    hidden = torch.from_numpy(held_out(given.locations, given.slide))[kept.locations]
+    hidden = held[kept.locations]
     preparation = time.process_time() - start
     told = published(kept.expression, places, hidden, given)
     told["cpu_seconds"] = {"preparation": preparation, **told["cpu_seconds"]}

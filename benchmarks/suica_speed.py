@@ -70,6 +70,7 @@ def start_from(plain_network: nn.Module, module: nn.Module) -> None:
         return
     with torch.no_grad():
         for ours, theirs in zip(module.parameters(), plain_network.parameters(), strict=True):
+            assert ours.shape == theirs.shape
             ours.copy_(theirs)
         if isinstance(plain_network, plain.FFN):
             cast(Any, module).ensemble.members[0].frequencies.copy_(plain_network.B)
@@ -95,7 +96,7 @@ def fitted(slide: Slide, given: argparse.Namespace) -> tuple[SuicaFitted, Watch,
 
 def said(made: SuicaFitted, places: NDArray[np.float64], genes: NDArray[np.int64]) -> torch.Tensor:
     """Values scaled to a total of 200, as the plain schedule predicts them."""
-    expression, _ = made.field(places, Run())
+    expression, _ = made.field(places, Run(device="cpu"))
     values = cast(ScaledExpression, expression).whole.columns(genes)
     return torch.from_numpy(values).double()
 
@@ -114,9 +115,11 @@ def main() -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         asked = given.locations, given.genes, given.nonzero, given.slide
         slide = pool.submit(simulated, *asked).result()
-    kept = plain.prepared(torch.from_numpy(slide.counts.rows.toarray()))
+    held = held_out(given.locations, given.slide)
+    counts = torch.from_numpy(slide.counts.rows.toarray())
+    kept = plain.prepared(counts, deciding=torch.from_numpy(~held))
     genes = np.flatnonzero(kept.genes.numpy())
-    hidden = held_out(given.locations, given.slide)[kept.locations.numpy()]
+    hidden = held[kept.locations.numpy()]
     slide = slide.take(np.flatnonzero(kept.locations.numpy()))
 
     made, watch, whole = fitted(slide.take(np.flatnonzero(~hidden)), given)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from napari_stsr import simulate_slide
+from napari_stsr.methods import get_method
 from napari_stsr.methods.companion import best_depth_share, best_share
+from napari_stsr.training import Run
+from napari_stsr.training.progress import outcome
+
+SMALL = {
+    "square": {"embedding_steps": 60, "graph_steps": 25, "hidden": 64, "width": 32},
+    "suica": {"members": 3, "autoencoder_steps": 40, "field_steps": 30, "decoder_steps": 60},
+}
 
 
 def _two_predictions(rows: int) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix]:
@@ -47,3 +56,16 @@ def test_the_depth_that_is_right_gets_the_share() -> None:
     totals = rng.poisson(right).astype(np.float64)
     assert best_depth_share(right, wrong, totals) > 0.9
     assert best_depth_share(wrong, right, totals) < 0.1
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_gene_asked_alone_is_told_as_among_all(name: str) -> None:
+    slide = simulate_slide(shape=(14, 14), genes=60, image=False, seed=3)
+    method, told = get_method(name), []
+    wanted = np.array([41, 7])
+    for genes in (None, wanted):
+        params = method.parameters("auto", {**SMALL[name], "own_counts": False})
+        fitted = outcome(method.fit(slide, params, Run(device="cpu"), genes))
+        at = np.arange(2) if genes is not None else wanted
+        told.append(fitted.predict(slide.locations()).expression_source.columns(at))
+    np.testing.assert_allclose(told[1], told[0], rtol=2e-3)

@@ -91,7 +91,7 @@ def test_filled_in_genes_do_not_believe_their_zeros(fits, split):
 def test_a_place_is_as_sure_whatever_else_is_asked(fits, split):
     slide, _ = split
     genes = np.arange(len(slide.genes))
-    # A point as large as a part, in the middle of a location: no counts are its own.
+    # Points as large as a part, beside the middle of a location: no counts are their own.
     small = points(slide.coordinates[:6] + 0.2 * slide.lattice.pitch_um, 0.5 * slide.diameter_um)
     whole = slide.locations().take(np.arange(6, 12))
     among = points(
@@ -101,6 +101,8 @@ def test_a_place_is_as_sure_whatever_else_is_asked(fits, split):
     alone = fits.weighing.predict(small).uncertainty.columns(genes)
     together = fits.weighing.predict(among).uncertainty.columns(genes)
     np.testing.assert_allclose(together[:6], alone, rtol=1e-4)
+    own = fits.weighing.predict(whole).uncertainty.columns(genes)
+    np.testing.assert_allclose(together[6:], own, rtol=1e-4)
 
 
 def test_of_two_locations_at_one_place_none_is_meant():

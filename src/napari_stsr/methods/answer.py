@@ -63,6 +63,11 @@ class Parts:
         return cls(owner, locations, k, places, inverse * k + targets.part)
 
     @property
+    def complete(self) -> bool:
+        """Whether all parts are asked for, in order."""
+        return np.array_equal(self.rows, np.arange(len(self.places)))
+
+    @property
     def parent(self) -> Ints:
         """Location of every part, (p k,)."""
         return np.repeat(self.locations, self.each)
@@ -129,8 +134,6 @@ class Answer:
 
     def take(self, rows: Ints) -> Answer:
         """Return some targets."""
-        if np.array_equal(rows, np.arange(self.expression.shape[0])):
-            return self
 
         def some(every: Expression) -> Expression:
             return every.take(rows)

@@ -142,50 +142,38 @@ class MixedExpression:
         return MixedExpression(first, second, self.share[targets])
 
 
-def fit_kernel(
-    slide: Slide, genes: Ints, run: Run
-) -> Generator[Progress, None, FactorKernelFitted]:
-    """Fit the factor kernel to the genes a method predicts."""
-    method = FactorKernel()
-    fitted = yield from method.fit(slide, method.parameters("auto"), run, genes)
-    assert isinstance(fitted, FactorKernelFitted)
-    return fitted
-
-
 def fit_companion(
-    kernel: FactorKernelFitted,
-    own: Composed,
-    counts: sparse.csr_matrix,
-    held: Ints,
-    in_depth: NDArray[np.bool_],
-    depth_share_of_counts: float,
-    run: Run,
-) -> Companion:
-    """Find the method's shares at held-out locations.
+    slide: Slide, wanted: Ints, trained: Ints, own: Composed, held: Ints, run: Run
+) -> Generator[Progress, None, Companion]:
+    """Fit a factor kernel, and find the method's shares at held-out locations.
+
+    Whatever genes are wanted, those trained on decide, as the method's depth is counted in them.
 
     Parameters
     ----------
-    kernel : FactorKernelFitted
+    slide : Slide
+        With all genes.
+    wanted, trained : (g,) and (t,) int arrays
+        Columns of the genes to predict, and of those the networks were trained on, ascending.
     own : Composed
-        The networks' answer at the held-out locations, each told by all others.
-    counts : CSR matrix (r, g)
-        Their counts of the genes predicted.
+        The networks' answer (r, t) at the held-out locations, each told by all others.
     held : (r,) int array
-    in_depth : (g,) bool array
-        Genes that count in the method's depth.
-    depth_share_of_counts : float
-        Share of those counts that falls on the genes predicted, over the whole slide.
     run : Run
     """
-    basis = kernel.learned["profiles"][:, in_depth].sum(axis=1) / max(depth_share_of_counts, 1e-9)
-    companion = Companion(kernel, basis)
+    method, every = FactorKernel(), np.union1d(wanted, trained)
+    kernel = yield from method.fit(slide, method.parameters("auto"), run, every)
+    assert isinstance(kernel, FactorKernelFitted)
+    taught = np.searchsorted(every, trained)
+    profiles = kernel.learned["profiles"][:, taught]
+    basis = profiles.sum(axis=1)
+    companion = Companion(kernel.of_genes(slide, wanted), basis)
     if not len(held):
         return companion
-    field, genes = kernel.left_out(held, run), np.flatnonzero(in_depth)
-    truth = counts[:, genes]
-    totals = np.asarray(truth.sum(axis=1)).ravel() / max(depth_share_of_counts, 1e-9)
+    field = FactorExpression(kernel.left_out(held, run).loadings, profiles)
+    truth = kernel.measured.counts.rows[held][:, taught]
+    totals = np.asarray(truth.sum(axis=1), dtype=np.float64).ravel()
     v = best_depth_share(own.depth, field.loadings @ basis, totals)
-    both = replace(companion, depth_share=v).mixed(own, field)
+    both, genes = replace(companion, depth_share=v).mixed(own, field), np.arange(len(trained))
     w = best_share(both.first.columns(genes), both.second.columns(genes), truth)
     return replace(companion, share=w, depth_share=v)
 

@@ -143,7 +143,9 @@ class FieldFitted(Fitted):
         answer = Answer.of(expected, sd, counted)
         rule = self.params.conserve
         answer = answer.conserved(rule, expected, parts, measured.counts, self.seed)
-        return self._enhancement(targets, answer.take(parts.rows), parts.owner)
+        if not parts.complete:
+            answer = answer.take(parts.rows)
+        return self._enhancement(targets, answer, parts.owner)
 
     def _location_area(self, targets: Targets) -> float:
         """Area a whole location stands for, in the sense of the targets."""

@@ -300,12 +300,16 @@ def rate(stage: Stage, step: int) -> float:
     return stage.learning_rate * fall
 
 
+def batches(items: int, batch: int, remainder: bool) -> int:
+    """Batches in one pass; see `Stage.remainder`."""
+    whole, left = divmod(items, max(1, min(batch, items)))
+    return whole + (remainder and left > 1)
+
+
 def batch_items(seed: int, stage: Stage, step: int) -> Tensor:
     """Items of a step: each epoch is a fresh permutation, cut into batches."""
     batch = max(1, min(stage.batch, stage.items))
-    whole, left = divmod(stage.items, batch)
-    per_epoch = whole + (stage.remainder and left > 1)
-    epoch, position = divmod(step, per_epoch)
+    epoch, position = divmod(step, batches(stage.items, batch, stage.remainder))
     order = _epoch_order(seed, stage.name, epoch, stage.items)
     return torch.from_numpy(order[position * batch : (position + 1) * batch])
 

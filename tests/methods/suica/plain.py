@@ -40,15 +40,23 @@ class Prepared:
 
 
 def prepared(
-    counts: Tensor, *, per_location: float = 200, per_gene: float = 3, highest: float = 200
+    counts: Tensor,
+    *,
+    per_location: float = 200,
+    per_gene: float = 3,
+    highest: float = 200,
+    deciding: Tensor | None = None,
 ) -> Prepared:
-    """Filter locations, then genes by their total, then genes by their maximum; scale; no log."""
+    """Filter locations, then genes by their total, then genes by their maximum; scale; no log.
+
+    Which genes stay only the locations ``deciding`` say (bool, all by default).
+    """
     locations = counts.sum(1) >= per_location
-    left = counts[locations]
-    genes = left.sum(0) >= per_gene
-    if len(left):
-        genes &= left.amax(0) <= highest
-    left = left[:, genes]
+    asked = counts[locations if deciding is None else locations & deciding]
+    genes = asked.sum(0) >= per_gene
+    if len(asked):
+        genes &= asked.amax(0) <= highest
+    left = counts[locations][:, genes]
     totals = left.sum(1, keepdim=True)
     return Prepared(left * TOTAL / torch.where(totals > 0, totals, 1), locations, genes)
 

@@ -18,7 +18,7 @@ from napari_stsr.methods.suica.params import SuicaParams
 from napari_stsr.methods.suica.stages import PublishedTraining
 from napari_stsr.slides import Slide
 from napari_stsr.slides.simulate import simulate
-from napari_stsr.training.loop import Stage
+from napari_stsr.training.loop import Stage, batch_items
 from napari_stsr.training.progress import Progress, Run, outcome
 from tests.methods.suica import plain
 
@@ -68,6 +68,27 @@ def test_at_stride_one_the_decoder_learns_as_published(slide: Slide) -> None:
         optimiser.step()
     for theirs, ours in zip(decoder.parameters(), watched.after.parameters(), strict=True):
         torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2], ids=["none left", "one left", "two left"])
+def test_the_autoencoder_takes_200_passes_of_the_published_batches(slide: Slide, left: int) -> None:
+    fitting, stages = _fitting(slide), []
+    n = len(fitting.lesson)
+    batch = (n - left) // 2
+    fitting = _fitting(slide.take(fitting.lesson.rows[: 2 * batch + left]), batch=batch)
+
+    def fit(stage: Stage) -> Generator[Progress, None, None]:
+        stages.append(stage)
+        yield Progress("", 1, 1, 1.0)
+
+    cast(Any, fitting.trainer).fit = fit
+    outcome(fitting._autoencoders())
+    (stage,) = stages
+    assert stage.module.loading
+    # A single location left over cannot be normalised; everything else is in every pass.
+    passed = torch.cat([batch_items(0, stage, step) for step in range(2 + (left > 1))])
+    assert len(set(passed.tolist())) == len(passed) == 2 * batch + (left if left > 1 else 0)
+    assert stage.steps == 200 * (2 + (left > 1)) / fitting.params.stride
 
 
 def test_a_longer_stride_ends_where_single_steps_do(slide: Slide) -> None:

@@ -169,6 +169,11 @@ def test_genes_the_networks_did_not_see_are_decoded(simulation: Simulation) -> N
     assert share.max() < 1.4
 
 
+def test_batches_of_which_a_member_sees_one_location_or_none(simulation: Simulation) -> None:
+    fitted = fit(simulation.slide, members=2, batch=4, autoencoder_steps=30, decoder_steps=20)
+    assert np.isfinite(fitted.predict(simulation.slide.locations()).expression()).all()
+
+
 def test_cancel_ends_it_at_the_next_report(simulation: Simulation) -> None:
     run, method = Run(device="cpu"), get_method("suica")
     work = method.fit(simulation.slide, method.parameters("auto", QUICK), run)

@@ -95,9 +95,10 @@ class SquareFitted(Fitted):
         answer = Answer.of(expected, told, counted)
         rule = learned.params.conserve
         answer = answer.conserved(rule, expected, parts, learned.measured, run.seed)
-        rows = parts.rows
-        z, attention = states.z.numpy()[rows], attention.take(rows)
-        return self._enhancement(targets, answer.take(rows), attention, z, parts.owner)
+        rows, z = parts.rows, states.z.numpy()
+        if not parts.complete:
+            answer, attention, z = answer.take(rows), attention.take(rows), z[rows]
+        return self._enhancement(targets, answer, attention, z, parts.owner)
 
     def _points(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         learned, lattice = self.learned, self.learned.lattice
@@ -107,8 +108,10 @@ class SquareFitted(Fitted):
         parent = lattice.location_at(lattice.nearest_site(places))
         seen = learned.observed.usable[parent].numpy() & (parent >= 0)
         # Counts of its own has only what is a location as it was measured.
-        own = measured_there(targets, share, learned.coordinates, lattice.pitch_um)
-        counted = learned.own_counts(own, 1, expected.depth)
+        counted = None
+        if learned.trust is not None:
+            own = measured_there(targets, share, learned.coordinates, lattice.pitch_um)
+            counted = learned.own_counts(own, 1, expected.depth)
         spread = self._spread(expected, states, places, share, seen, counted)
         answer = Answer.of(expected, spread, counted)
         return self._enhancement(targets, answer, told.attention, states.z.numpy())

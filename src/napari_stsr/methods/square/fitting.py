@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stsr.methods.companion import Companion, fit_companion, fit_kernel
+from napari_stsr.methods.companion import Companion, fit_companion
 from napari_stsr.methods.own_counts import learn_trust
 from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
 from napari_stsr.methods.square.diffusion import Diffusion
@@ -247,14 +247,12 @@ def _companion(
     run: Run, slide: Slide, learned: Learned, held: Ints
 ) -> Generator[Progress, None, Companion]:
     """Fit the factor kernel, and find Square's share beside it at held-out locations."""
-    for_kernel = fit_kernel(slide, learned.gene_columns, run)
-    kernel = yield from spanned(for_kernel, (0.98, 0.99))
-    in_depth = np.isin(learned.gene_columns, learned.trained_columns)
-    # Square's depth counts all genes it was trained on, of which only some may be asked for.
-    every = slide.counts.gene_totals[learned.trained_columns].sum()
-    asked = learned.measured.gene_totals[in_depth].sum()
-    square, counts = SquareFitted(learned).left_out(held, run), learned.measured.rows[held]
-    return fit_companion(kernel, square, counts, held, in_depth, asked / every, run)
+    output = learned.codec.output
+    weight, bias = output.weight.detach().cpu().numpy(), output.bias.detach().cpu().numpy()
+    own = replace(SquareFitted(learned).left_out(held, run), weight=weight, bias=bias)
+    trained = learned.trained_columns
+    fitting = fit_companion(slide, learned.gene_columns, trained, own, held, run)
+    return (yield from spanned(fitting, (0.98, 0.99)))
 
 
 def _uncertainty(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -164,6 +164,14 @@ class BlindExpression:
             rows = np.flatnonzero(self.fold == number)
             out[rows] = member.take(rows).columns(genes) * self.depth[rows, None]
         return out
+
+    def with_output(self, weight: Floats32, bias: Floats32) -> BlindExpression:
+        """Return the same of other genes, by weights (members, g, d) and biases (members, g)."""
+        members = tuple(
+            replace(member, weight=weight[number], bias=bias[number])
+            for number, member in enumerate(self.members)
+        )
+        return replace(self, members=members)
 
     def take(self, targets: Ints | NDArray[np.bool_]) -> BlindExpression:
         """Return some targets."""

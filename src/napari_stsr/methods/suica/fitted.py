@@ -142,10 +142,10 @@ class SuicaFitted(FieldFitted):
             out[part] = torch.logsumexp(logits, dim=1).cpu().numpy()
         return out
 
-    def states(self, places: Floats) -> Iterator[tuple[Floats32, Floats32]]:
+    def states(self, places: Floats, run: Run) -> Iterator[tuple[Floats32, Floats32]]:
         """Hidden states (m, h) and log softmax denominators (m,), member after member."""
-        for member, hidden in enumerate(self._hidden(places, Run())):
-            yield hidden, self._log_norm(hidden, member, Run())
+        for member, hidden in enumerate(self._hidden(places, run)):
+            yield hidden, self._log_norm(hidden, member, run)
 
     def left_out(self, rows: Ints, fold: Ints, run: Run) -> BlindExpression:
         """Expected counts at measured locations, each told by the member blind to it.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth
-from napari_stsr.methods.companion import fit_companion, fit_kernel
+from napari_stsr.methods.companion import fit_companion
 from napari_stsr.methods.field import FieldMethod
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
@@ -34,7 +34,7 @@ from napari_stsr.methods.suica.stages import (
 from napari_stsr.slides import Counts, Slide
 from napari_stsr.training.checkpoint import Checkpoints, identity
 from napari_stsr.training.device import limited_threads
-from napari_stsr.training.loop import Stage, Trainer, seeded
+from napari_stsr.training.loop import Stage, Trainer, batches, seeded
 from napari_stsr.training.progress import Progress, Run, spanned
 
 Arrays = dict[str, NDArray[Any]]
@@ -116,7 +116,9 @@ class Fitting:
         return depth_bandwidth(told, self.lesson.depths, run.cancel.check)
 
     def _batches(self) -> int:
-        return max(1, -(-len(self.lesson) // self.params.batch))
+        """Batches of the autoencoder in one pass."""
+        n, batch = len(self.lesson), self.params.batch
+        return batches(n, batch, remainder=True) if self.published else max(1, -(-n // batch))
 
     @property
     def _field_batch(self) -> int:
@@ -332,7 +334,8 @@ class Fitting:
         def checked(done: float) -> None:
             self.run.cancel.check()
 
-        for member, (hidden, log_norm) in enumerate(fitted.states(lesson.places[chosen])):
+        states = fitted.states(lesson.places[chosen], self.run)
+        for member, (hidden, log_norm) in enumerate(states):
             yield Progress("decoding all other genes", member, self.params.members, _TRAINED)
             offset = (np.log(lesson.totals[chosen]) - log_norm).astype(np.float32)
             ridge = ridge or chosen_ridge(hidden, offset, counts, self.run.seed, checked)
@@ -341,21 +344,16 @@ class Fitting:
 
     def _companion(self, learned: Arrays) -> Generator[Progress, None, None]:
         """Fit the factor kernel and find SUICA's share beside it where each member is blind."""
-        fitting = fit_kernel(self.slide, self.measured.gene_columns, self.run)
-        kernel = yield from spanned(fitting, (_TRAINED, 0.98))
         lesson = self.lesson
-        in_depth = np.isin(self.measured.gene_columns, lesson.genes)
-        # Depth counts all genes that were trained on, of which only some may be asked for.
-        every = self.slide.counts.gene_totals[lesson.genes].sum()
-        asked = self.measured.counts.gene_totals[in_depth].sum()
         voting = np.flatnonzero(lesson.fold >= 0)
         if len(voting) > _MOST_VOTING:
             rng = np.random.default_rng([self.run.seed, 43])
             voting = np.sort(rng.choice(voting, _MOST_VOTING, replace=False))
-        held = lesson.rows[voting]
+        held, wanted = lesson.rows[voting], self.measured.gene_columns
         own = self._fitted(learned).left_out(held, lesson.fold[voting], self.run)
-        counts = self.measured.counts.rows[held]
-        companion = fit_companion(kernel, own, counts, held, in_depth, asked / every, self.run)
+        own = own.with_output(learned["trained_weight"], learned["trained_bias"])
+        fitting = fit_companion(self.slide, wanted, lesson.genes, own, held, self.run)
+        companion = yield from spanned(fitting, (_TRAINED, 0.98))
         learned.update(companion_arrays(companion))
 
     def _identity(self) -> str:

@@ -62,8 +62,11 @@ class Suica(FieldMethod):
         batch = min(n, p.batch)
         inner = p.hidden * p.hidden / 4 + p.hidden * p.hidden / 32 if published else 0
         codec = p.hidden * genes + inner
-        steps = p.autoencoder_steps or PASSES * max(1, n // batch)
+        steps = p.autoencoder_steps or PASSES * max(1, -(-n // batch))
         flops = steps / p.stride * batch * 12 * codec
+        if p.normalise == "neighbours":
+            loaded = min(n, batch * p.neighbours) - batch
+            flops += steps / p.stride * loaded * 4 * p.hidden * genes
         if published:
             layers = 2 * p.width**2 if p.backbone in ("auto", "siren") else 512 * p.width
             flops += p.field_steps * n * 6 * layers + p.decoder_steps / p.stride * n * 6 * codec

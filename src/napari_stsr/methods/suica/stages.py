@@ -54,11 +54,12 @@ class AutoencoderTraining(nn.Module):
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
         """Loss of one batch, the mean over members and what they see."""
-        losses = [self._loss(member, items.numpy()) for member in range(len(self.networks))]
+        seen = [items.numpy()[self.lesson.seen(m)[items]] for m in range(len(self.networks))]
+        # Nothing can be normalised over a single location.
+        losses = [self._loss(member, rows) for member, rows in enumerate(seen) if len(rows) > 1]
         return torch.stack(losses).mean()
 
-    def _loss(self, member: int, items: Ints) -> Tensor:
-        rows = items[self.lesson.seen(member)[items]]
+    def _loss(self, member: int, rows: Ints) -> Tensor:
         batch, said = self._said(member, rows, self.summed[member])
         if self.published:
             return functional.mse_loss(said, batch.dense())
