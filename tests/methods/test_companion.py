@@ -2,15 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from napari_stsr import simulate_slide
 from napari_stsr.methods import get_method
-from napari_stsr.methods.companion import best_depth_share, best_share
+from napari_stsr.methods.companion import (
+    Companion,
+    best_depth_share,
+    best_share,
+    clearly_likelier,
+    fit_companion,
+)
+from napari_stsr.results.expression import DecodedExpression, StoredExpression
+from napari_stsr.slides import Counts
 from napari_stsr.training import Run
 from napari_stsr.training.progress import outcome
+
+
+def _said(values: np.ndarray) -> StoredExpression:
+    return StoredExpression(np.asarray(values, dtype=np.float32))
+
+
+def test_a_kernel_is_preferred_only_beyond_chance() -> None:
+    right, wrong, truth = _two_predictions(60)
+    assert clearly_likelier(_said(right), _said(wrong), truth)
+    assert not clearly_likelier(_said(wrong), _said(right), truth)
+    # What a location is made of decides, not how much it holds.
+    assert not clearly_likelier(_said(3 * right), _said(right), truth)
+    rng = np.random.default_rng(5)
+    one, other = (right * rng.lognormal(0, 0.3, right.shape) for _ in range(2))
+    assert not clearly_likelier(_said(one), _said(other), truth)
+
+
+def test_many_programmes_take_the_poisson_kernel_and_keep_it() -> None:
+    """Every gene has a pattern of its own: more than twenty programmes."""
+    rng = np.random.default_rng(0)
+    slide = simulate_slide(shape=(20, 20), genes=120, image=False, seed=3)
+    place = (slide.coordinates / np.ptp(slide.coordinates, axis=0).max()) * 12
+    turn, phase = rng.normal(size=(2, 120)), rng.random(120) * 6
+    rate = 3 * np.exp(1.2 * np.sin(place @ turn + phase))
+    slide = slide.with_counts(Counts(sparse.csr_matrix(rng.poisson(rate).astype(np.float32))))
+    genes, held = np.arange(120), np.arange(0, 400, 5)
+    mean = np.tile(rate.mean(axis=0), (len(held), 1))
+    own = DecodedExpression(
+        np.zeros((len(held), 1), np.float32),
+        np.zeros((120, 1), np.float32),
+        np.log(rate.mean(axis=0) / rate.mean(axis=0).sum()).astype(np.float32),
+        np.zeros(len(held), np.float32),
+        mean.sum(axis=1).astype(np.float32),
+    )
+    wanted = np.array([7, 50, 3])
+    made = outcome(fit_companion(slide, wanted, genes, own, held, Run()))
+    assert made.kernel.method.name == "poisson_kernel"
+    assert made.share < 0.5
+    again = Companion.again(made.kept(), made.kernel.measured, made.kernel.seed)
+    three = np.arange(3)
+    answers = []
+    for companion in (made, again):
+        field = companion.kernel.left_out(held, Run())
+        of_wanted = replace(own, weight=own.weight[wanted], bias=own.bias[wanted])
+        answers.append(companion.mixed(of_wanted, field).columns(three))
+    np.testing.assert_array_equal(*answers)
+    truth = rate[held][:, wanted]
+    assert np.abs(answers[0] - truth).mean() < 0.7 * np.abs(mean[:, wanted] - truth).mean()
+
 
 SMALL = {
     "square": {"embedding_steps": 60, "graph_steps": 25, "hidden": 64, "width": 32},

@@ -1,4 +1,4 @@
-"""A method and a factor kernel, mixed: what each says of locations left out decides the shares.
+"""A method and a kernel, mixed: what each says of locations left out decides the shares.
 
 Two estimates whose errors differ have a mean that is better than either. The kernel is steady where
 little was measured, the network sharper where much was. They are mixed in what a place is made of
@@ -9,12 +9,16 @@ and in how much it holds: with compositions ``s``, ``f`` and depths ``S``, ``F``
 v is the share at which the own roots of held-out totals are met best, w that at which their
 counts are likeliest under Poisson noise. Both are drawn to one half as if further locations had
 voted for it: a small section holds too few to decide alone.
+
+The kernel is the factor kernel, or the Poisson kernel where that is clearly likelier: single cells
+of mixed types are more than twenty programmes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,35 +30,52 @@ from napari_stsr.methods.baselines.factor_kernel import (
     FactorKernel,
     FactorKernelFitted,
 )
+from napari_stsr.methods.baselines.poisson_kernel import PoissonKernel, PoissonKernelFitted
+from napari_stsr.methods.field import FieldFitted, FieldMethod
+from napari_stsr.methods.measured import Measured
 from napari_stsr.results.expression import (
     Composed,
     Expression,
     Floats32,
     ScaledExpression,
+    StoredExpression,
 )
 from napari_stsr.slides import Slide
 from napari_stsr.training import Progress, Run
+from napari_stsr.training.progress import spanned
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+_KERNELS: dict[str, type[FieldMethod]] = {
+    "factor_kernel": FactorKernel,
+    "poisson_kernel": PoissonKernel,
+}
 _VOTES_FOR_HALF = 30
+# Standard errors.
+_CLEARLY = 2.0
 _TINY = 1e-9
+_MOST_VALUES = 40_000_000
+
+
+KernelFitted = FactorKernelFitted | PoissonKernelFitted
+KernelExpression = FactorExpression | ScaledExpression
 
 
 @dataclass(frozen=True, eq=False)
 class Companion:
-    """A factor kernel of the same slide, and the method's shares beside it.
+    """A kernel of the same slide, and the method's shares beside it.
 
     Parameters
     ----------
-    kernel : FactorKernelFitted
+    kernel : FactorKernelFitted or PoissonKernelFitted
     basis : (K,) float32 array
-        Counts a factor brings in the genes the method's depth is counted in.
+        Counts a factor brings in the genes the method's depth is counted in; of the Poisson kernel
+        the share (1,) that these genes have in all counts.
     share, depth_share : float
         Of the method, in what places are made of and in how much they hold, 0 … 1.
     """
 
-    kernel: FactorKernelFitted
+    kernel: KernelFitted
     basis: Floats32
     share: float = 0.5
     depth_share: float = 0.5
@@ -62,7 +83,7 @@ class Companion:
     def mixed(
         self,
         own: Composed,
-        field: FactorExpression,
+        field: KernelExpression,
         area: Floats | float = 1.0,
         near: Floats32 | float = 1.0,
     ) -> MixedExpression:
@@ -71,20 +92,51 @@ class Companion:
         Parameters
         ----------
         own : Composed
-        field : FactorExpression
-            Of whole locations.
+        field : FactorExpression or ScaledExpression
+            What the kernel says of whole locations.
         area : (m,) float array or float
             Share of a location's area each place has.
         near : (m,) float array or float
             What the method's share in the depth is worth at each place, 0 … 1: less where it
             cannot see.
         """
-        whole = np.maximum(field.loadings @ self.basis, 1e-12)
+        whole = np.maximum(self.depth(field), 1e-12)
         of_depth = self.depth_share * near
         depth = of_depth * own.depth + (1 - of_depth) * whole * area
         first = replace(own, depth=depth.astype(np.float32))
         share = np.full(len(whole), self.share, dtype=np.float32)
         return MixedExpression(first, ScaledExpression(field, depth / whole), share)
+
+    def depth(self, field: KernelExpression) -> Floats32:
+        """Totals the kernel expects in the genes the method's depth is counted in, (m,)."""
+        if isinstance(field, FactorExpression):
+            return np.asarray(field.loadings @ self.basis)
+        return np.asarray(field.factor * self.basis[0], dtype=np.float32)
+
+    def kept(self) -> dict[str, NDArray[Any]]:
+        """All it is made of but the slide, as arrays; see `again`."""
+        shares = {"share": np.array(self.share), "depth_share": np.array(self.depth_share)}
+        name = np.array(self.kernel.method.name)
+        return {**self.kernel.learned, **shares, "basis": self.basis, "kernel": name}
+
+    @classmethod
+    def again(cls, held: Mapping[str, NDArray[Any]], measured: Measured, seed: int) -> Companion:
+        """Make a companion of what another kept.
+
+        Parameters
+        ----------
+        held : mapping of str to array
+        measured : Measured
+            The slide, with the genes the other predicted.
+        seed : int
+        """
+        learned = dict(held)
+        method = _KERNELS[str(learned.pop("kernel"))]()
+        shares = [float(learned.pop(name)) for name in ("share", "depth_share")]
+        basis, params = learned.pop("basis"), cast(Any, method.parameters("auto"))
+        return cls(
+            cast(Any, method.fitted)(method, measured, params, seed, learned), basis, *shares
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +197,7 @@ class MixedExpression:
 def fit_companion(
     slide: Slide, wanted: Ints, trained: Ints, own: Composed, held: Ints, run: Run
 ) -> Generator[Progress, None, Companion]:
-    """Fit a factor kernel, and find the method's shares at held-out locations.
+    """Fit the kernels, choose one, and find the method's shares at held-out locations.
 
     Whatever genes are wanted, those trained on decide, as the method's depth is counted in them.
 
@@ -160,22 +212,73 @@ def fit_companion(
     held : (r,) int array
     run : Run
     """
-    method, every = FactorKernel(), np.union1d(wanted, trained)
-    kernel = yield from method.fit(slide, method.parameters("auto"), run, every)
-    assert isinstance(kernel, FactorKernelFitted)
-    taught = np.searchsorted(every, trained)
-    profiles = kernel.learned["profiles"][:, taught]
-    basis = profiles.sum(axis=1)
+    every = np.union1d(wanted, trained)
+    fitting = _fit(FactorKernel(), slide, every, run)
+    kernel = cast(KernelFitted, (yield from spanned(fitting, (0.0, 0.8))))
+    taught = kernel.of_genes(slide, trained)
+    basis = taught.learned["profiles"].sum(axis=1)
+    truth = slide.counts.rows[held][:, trained]
+    field: KernelExpression = taught.left_out(held, run)
+    if len(held):
+        fitting = _fit(PoissonKernel(), slide, trained, run)
+        poisson = cast(PoissonKernelFitted, (yield from spanned(fitting, (0.8, 0.9))))
+        other = _read(poisson.left_out(held, run), len(slide))
+        if clearly_likelier(other, field, truth):
+            fitting = _fit(PoissonKernel(), slide, every, run)
+            kernel = cast(KernelFitted, (yield from spanned(fitting, (0.9, 1.0))))
+            totals = slide.counts.gene_totals
+            basis = np.array([totals[trained].sum() / totals.sum()], dtype=np.float32)
+            field = other
     companion = Companion(kernel.of_genes(slide, wanted), basis)
     if not len(held):
         return companion
-    field = FactorExpression(kernel.left_out(held, run).loadings, profiles)
-    truth = kernel.measured.counts.rows[held][:, taught]
     totals = np.asarray(truth.sum(axis=1), dtype=np.float64).ravel()
-    v = best_depth_share(own.depth, field.loadings @ basis, totals)
+    v = best_depth_share(own.depth, companion.depth(field), totals)
     both, genes = replace(companion, depth_share=v).mixed(own, field), np.arange(len(trained))
     w = best_share(both.first.columns(genes), both.second.columns(genes), truth)
     return replace(companion, share=w, depth_share=v)
+
+
+def _fit(
+    method: FieldMethod, slide: Slide, genes: Ints, run: Run
+) -> Generator[Progress, None, FieldFitted]:
+    return (yield from method.fit(slide, method.parameters("auto"), run, genes))
+
+
+def _read(field: ScaledExpression, locations: int) -> ScaledExpression:
+    """The same, with all values read; in blocks, as each gene is smoothed from all locations."""
+    r, t = field.shape
+    values, block = np.empty((r, t), dtype=np.float32), max(1, _MOST_VALUES // locations)
+    for start in range(0, t, block):
+        genes = np.arange(start, min(start + block, t))
+        values[:, genes] = field.whole.columns(genes)
+    return replace(field, whole=StoredExpression(values))
+
+
+def clearly_likelier(one: Expression, other: Expression, truth: sparse.csr_matrix) -> bool:
+    """Whether one tells better than the other what locations are made of, beyond chance.
+
+    Parameters
+    ----------
+    one, other : Expression
+        Expected counts (r, t), each location told by all others.
+    truth : CSR matrix (r, t)
+
+    Returns
+    -------
+    bool
+        The mean gain in multinomial log-likelihood is more than twice its standard error.
+    """
+    entry, genes = truth.tocoo(), np.arange(truth.shape[1])
+
+    def of(expected: Expression) -> Floats:
+        values = np.maximum(expected.columns(genes), np.float32(_TINY))
+        shares = values / values.sum(axis=1, keepdims=True)
+        logs = entry.data * np.log(shares[entry.row, entry.col])
+        return np.asarray(np.bincount(entry.row, logs, minlength=truth.shape[0]))
+
+    gain = of(one) - of(other)
+    return bool(gain.mean() > _CLEARLY * gain.std() / np.sqrt(len(gain)))
 
 
 def best_depth_share(own: Floats32, kernel: Floats32, totals: Floats) -> float:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,14 @@ class FieldFitted(Fitted):
     seed : int
     learned : mapping of str to array
         All that was learned; saved and read back as it is.
+
+    Attributes
+    ----------
+    per_gene : mapping of str to int
+        Learned arrays that hold a value for every gene, and the axis along which.
     """
+
+    per_gene: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
         self,
@@ -109,6 +116,17 @@ class FieldFitted(Fitted):
             there = self.measured.coordinates, self.measured.spacing_um
             counted = self._own_counts(expected, measured_there(targets, share, *there), 1)
         return self._enhancement(targets, Answer.of(*_scaled(expected, sd, share), counted))
+
+    def of_genes(self, slide: Slide, genes: Ints) -> Self:
+        """Keep some columns of the slide it was fitted to, in the order given."""
+        held = self.measured.gene_columns
+        if np.array_equal(genes, held):
+            return self
+        order = np.argsort(held)
+        at = order[np.searchsorted(held, genes, sorter=order)]
+        some = {name: self.learned[name].take(at, axis) for name, axis in self.per_gene.items()}
+        measured = Measured.of(slide, genes)
+        return type(self)(self.method, measured, self.params, self.seed, self.learned | some)
 
     @property
     def trust(self) -> Trust | None:

@@ -85,22 +85,18 @@ class FactorExpression:
 class FactorKernelFitted(FieldFitted):
     """Amounts of the factors smoothed over totals, times their profiles and a smooth depth."""
 
+    per_gene: ClassVar[Mapping[str, int]] = {"profiles": 1}
+
+    @property
+    def reach_um(self) -> float:
+        """How far what it says of a place draws on."""
+        return float(self.learned["bandwidth"])
+
     def field(self, coordinates: Floats, run: Run) -> tuple[FactorExpression, None]:
         """Smooth the amounts of the factors and multiply out."""
         measured = self.measured
         smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
         return self._multiplied(smoother, run), None
-
-    def of_genes(self, slide: Slide, genes: Ints) -> FactorKernelFitted:
-        """Keep some columns of the slide it was fitted to, in the order given."""
-        held = self.measured.gene_columns
-        if np.array_equal(genes, held):
-            return self
-        order = np.argsort(held)
-        at = order[np.searchsorted(held, genes, sorter=order)]
-        learned = self.learned | {"profiles": self.learned["profiles"][:, at]}
-        measured = Measured.of(slide, genes)
-        return FactorKernelFitted(self.method, measured, self.params, self.seed, learned)
 
     def left_out(self, locations: Ints, run: Run) -> FactorExpression:
         """Expected counts of measured locations, each told by all others."""

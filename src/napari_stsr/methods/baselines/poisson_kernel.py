@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from napari_stsr.methods.baselines.smoothing import SmoothedExpression, Smoother
 from napari_stsr.methods.baselines.values import CountValues
 from napari_stsr.methods.field import FieldFitted, FieldMethod, Floats
 from napari_stsr.methods.measured import Measured
-from napari_stsr.results.expression import Expression, ScaledExpression
+from napari_stsr.results.expression import ScaledExpression
 from napari_stsr.slides import Slide
 from napari_stsr.training.progress import Progress, Run, reported
 
+Ints = NDArray[np.int64]
 # Mass of the prior, in molecules of the typical location.
 _PRIOR = 0.01
 
@@ -35,11 +36,27 @@ def prior_mass(totals: Floats) -> float:
 class PoissonKernelFitted(FieldFitted):
     """Compositions smoothed as counts over totals, times a smooth depth."""
 
-    def field(self, coordinates: Floats, run: Run) -> tuple[Expression, None]:
+    per_gene: ClassVar[Mapping[str, int]] = {"bandwidth": 0}
+
+    @property
+    def reach_um(self) -> float:
+        """How far what it says of a place draws on, for the typical gene that is no mere mean."""
+        local = self.learned["bandwidth"][np.isfinite(self.learned["bandwidth"])]
+        return float(np.median(local)) if len(local) else 0.0
+
+    def field(self, coordinates: Floats, run: Run) -> tuple[ScaledExpression, None]:
         """Smooth counts and totals apart and divide."""
-        measured, learned = self.measured, self.learned
+        measured = self.measured
         smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
-        totals = measured.totals
+        return self._smoothed(smoother), None
+
+    def left_out(self, locations: Ints, run: Run) -> ScaledExpression:
+        """Expected counts of measured locations, each told by all others."""
+        places, pitch = self.measured.coordinates, self.measured.spacing_um
+        return self._smoothed(Smoother(places, places[locations], pitch, locations))
+
+    def _smoothed(self, smoother: Smoother) -> ScaledExpression:
+        measured, learned, totals = self.measured, self.learned, self.measured.totals
         share = SmoothedExpression(
             smoother,
             CountValues(measured.counts),
@@ -49,7 +66,7 @@ class PoissonKernelFitted(FieldFitted):
             prior_mass(totals),
         )
         depth = smooth_depth(smoother, totals, float(learned["depth_bandwidth"]))
-        return ScaledExpression(share, depth), None
+        return ScaledExpression(share, depth)
 
 
 class PoissonKernel(FieldMethod):

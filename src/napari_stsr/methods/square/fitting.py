@@ -246,7 +246,7 @@ def _graph(
 def _companion(
     run: Run, slide: Slide, learned: Learned, held: Ints
 ) -> Generator[Progress, None, Companion]:
-    """Fit the factor kernel, and find Square's share beside it at held-out locations."""
+    """Fit the kernel, and find Square's share beside it at held-out locations."""
     output = learned.codec.output
     weight, bias = output.weight.detach().cpu().numpy(), output.bias.detach().cpu().numpy()
     own = replace(SquareFitted(learned).left_out(held, run), weight=weight, bias=bias)

@@ -42,11 +42,11 @@ class SquareParams(Params):
         choices=("expected", "multinomial", "largest remainder", "off"),
     )
     mix: str = parameter(
-        "factor kernel",
+        "kernel",
         "Mixed with",
-        "Take the mean of Square and of a factor kernel, in the shares that held-out locations "
-        "decide; or Square alone (off).",
-        choices=("factor kernel", "off"),
+        "Take the mean of Square and of a kernel (factor kernel, or Poisson kernel where that is "
+        "clearly likelier), in the shares that held-out locations decide; or Square alone (off).",
+        choices=("kernel", "off"),
     )
     own_counts: bool = parameter(
         True,

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from napari_stsr.errors import InputError
 from napari_stsr.files import written_aside
-from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
 from napari_stsr.methods.companion import Companion
-from napari_stsr.methods.field import FieldParams
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.square.diffusion import Diffusion
 from napari_stsr.methods.square.embedding import Codec, LogCodec, Vae
@@ -149,12 +147,12 @@ def _companion_state(companion: Companion | None) -> dict[str, Any] | None:
     """What the companion learned; its slide is that of the networks."""
     if companion is None:
         return None
-    kernel = companion.kernel
-    arrays = {"totals": kernel.measured.totals, "basis": companion.basis, **kernel.learned}
+    kept = companion.kept()
+    kernel = str(kept.pop("kernel"))
+    arrays = {"totals": companion.kernel.measured.totals, **kept}
     return {
-        "shares": [companion.share, companion.depth_share],
-        "params": kernel.params.as_dict(),
-        "seed": kernel.seed,
+        "kernel": kernel,
+        "seed": companion.kernel.seed,
         "arrays": {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()},
     }
 
@@ -163,7 +161,7 @@ def _companion(learned: Learned, state: Mapping[str, Any] | None) -> Companion |
     if state is None:
         return None
     arrays = {name: value.numpy() for name, value in state["arrays"].items()}
-    basis = arrays.pop("basis")
+    arrays["kernel"] = np.array(state["kernel"])
     measured = Measured(
         learned.name,
         learned.genes,
@@ -176,11 +174,7 @@ def _companion(learned: Learned, state: Mapping[str, Any] | None) -> Companion |
         learned.diameter_um,
         learned.scale,
     )
-    method = FactorKernel()
-    params = method.parameters("auto", state["params"])
-    assert isinstance(params, FieldParams)
-    kernel = FactorKernelFitted(method, measured, params, state["seed"], arrays)
-    return Companion(kernel, basis, *state["shares"])
+    return Companion.again(arrays, measured, state["seed"])
 
 
 def _codec(params: SquareParams, state: Mapping[str, Tensor]) -> Codec:

@@ -201,7 +201,7 @@ def distance_share(learned: Learned, places: Floats) -> Floats32:
     """How much of what neighbours tell has faded at places (x, y) in µm: 0 … 1, (m,)."""
     reach = learned.params.rings * learned.lattice.pitch_um
     if learned.companion is not None:
-        reach = max(reach, float(learned.companion.kernel.learned["bandwidth"]))
+        reach = max(reach, learned.companion.kernel.reach_um)
     return _faded(learned, places, reach)
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_stsr.methods.baselines.depth import smooth_depth
-from napari_stsr.methods.baselines.factor_kernel import FactorKernel, FactorKernelFitted
 from napari_stsr.methods.baselines.smoothing import Smoother
 from napari_stsr.methods.companion import Companion
 from napari_stsr.methods.conformal import faded
@@ -85,16 +84,9 @@ class SuicaFitted(FieldFitted):
 
     @cached_property
     def companion(self) -> Companion | None:
-        """The factor kernel it is mixed with."""
+        """The kernel it is mixed with."""
         held = _under(self.learned, "kernel/")
-        if not held:
-            return None
-        method = FactorKernel()
-        shares = [float(held.pop(name)) for name in ("share", "depth_share")]
-        basis = held.pop("basis")
-        params = cast(Any, method.parameters("auto"))
-        kernel = FactorKernelFitted(method, self.measured, params, self.seed, held)
-        return Companion(kernel, basis, *shares)
+        return Companion.again(held, self.measured, self.seed) if held else None
 
     @cached_property
     def _modules(self) -> tuple[Ensemble, list[Decoder]]:
@@ -202,7 +194,7 @@ class SuicaFitted(FieldFitted):
         companion, measured = self.companion, self.measured
         reach = 2 * measured.spacing_um
         if companion is not None:
-            reach = max(reach, float(companion.kernel.learned["bandwidth"]))
+            reach = max(reach, companion.kernel.reach_um)
         known = measured.coordinates[measured.totals > 0]
         return DoubtExpression(
             doubt,
@@ -220,13 +212,6 @@ def _under(learned: Any, prefix: str) -> Arrays:
 def _state(learned: Any, prefix: str) -> dict[str, Tensor]:
     held = _under(learned, prefix)
     return {name: torch.from_numpy(np.array(array)) for name, array in held.items()}
-
-
-def companion_arrays(companion: Companion) -> Arrays:
-    """Return the arrays `SuicaFitted.companion` is made of again."""
-    shares = {"share": np.array(companion.share), "depth_share": np.array(companion.depth_share)}
-    held = {**companion.kernel.learned, **shares, "basis": companion.basis}
-    return {f"kernel/{name}": np.asarray(array) for name, array in held.items()}
 
 
 def arrays_of(

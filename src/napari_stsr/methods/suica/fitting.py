@@ -21,7 +21,7 @@ from napari_stsr.methods.poisson_regression import chosen_ridge, poisson_weights
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.doubt import learn_doubt
 from napari_stsr.methods.suica.ensemble import Ensemble, ensemble_of
-from napari_stsr.methods.suica.fitted import SuicaFitted, arrays_of, companion_arrays
+from napari_stsr.methods.suica.fitted import SuicaFitted, arrays_of
 from napari_stsr.methods.suica.graph import Summed, nearest_graph
 from napari_stsr.methods.suica.lesson import Lesson
 from napari_stsr.methods.suica.params import PASSES, SuicaParams
@@ -343,7 +343,7 @@ class Fitting:
             learned["weight"][member, further], learned["bias"][member, further] = weight, bias
 
     def _companion(self, learned: Arrays) -> Generator[Progress, None, None]:
-        """Fit the factor kernel and find SUICA's share beside it where each member is blind."""
+        """Fit the kernel and find SUICA's share beside it where each member is blind."""
         lesson = self.lesson
         voting = np.flatnonzero(lesson.fold >= 0)
         if len(voting) > _MOST_VOTING:
@@ -354,7 +354,7 @@ class Fitting:
         own = own.with_output(learned["trained_weight"], learned["trained_bias"])
         fitting = fit_companion(self.slide, wanted, lesson.genes, own, held, self.run)
         companion = yield from spanned(fitting, (_TRAINED, 0.98))
-        learned.update(companion_arrays(companion))
+        learned.update({f"kernel/{name}": array for name, array in companion.kept().items()})
 
     def _identity(self) -> str:
         """Fingerprint of all that decides the weights."""

@@ -31,11 +31,11 @@ class SuicaParams(FieldParams):
         choices=("counts", "published"),
     )
     mix: str = parameter(
-        "factor kernel",
+        "kernel",
         "Mixed with",
-        "Take the mean of SUICA and of a factor kernel, in the shares that held-out locations "
-        "decide; or SUICA alone (off).",
-        choices=("factor kernel", "off"),
+        "Take the mean of SUICA and of a kernel (factor kernel, or Poisson kernel where that is "
+        "clearly likelier), in the shares that held-out locations decide; or SUICA alone (off).",
+        choices=("kernel", "off"),
     )
     own_counts: bool = parameter(
         True,
