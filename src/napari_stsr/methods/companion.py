@@ -51,8 +51,8 @@ _KERNELS: dict[str, type[FieldMethod]] = {
     "poisson_kernel": PoissonKernel,
 }
 _VOTES_FOR_HALF = 30
-# Standard errors.
-_CLEARLY = 2.0
+# Standard errors: on forty pooled spots two or three are nothing unusual.
+_CLEARLY = 4.0
 _TINY = 1e-9
 _MOST_VALUES = 40_000_000
 
@@ -267,7 +267,7 @@ def clearly_likelier(one: Expression, other: Expression, truth: sparse.csr_matri
     Returns
     -------
     bool
-        The mean gain in multinomial log-likelihood is more than twice its standard error.
+        The mean gain in multinomial log-likelihood is more than four times its standard error.
     """
     entry, genes = truth.tocoo(), np.arange(truth.shape[1])
 
