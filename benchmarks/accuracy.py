@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("docs/benchmark.md"))
+    parser.add_argument("--note", default="", help="a paragraph for the head of the page")
     asked = parser.parse_args()
     done: dict[str, list[Evaluation]] = {}
     for name in asked.sets:
@@ -116,7 +117,7 @@ def main() -> None:
             done.setdefault(name, []).append(evaluation)
             for task in evaluation.tasks:
                 print(f"{name} {task}: {evaluation.sentence(task)}", flush=True)
-            write_page(asked.output, done, command(), (asked.folds, asked.draws))
+            write_page(asked.output, done, command(), (asked.folds, asked.draws), asked.note)
 
 
 def command() -> str:
@@ -126,7 +127,7 @@ def command() -> str:
     for word in sys.argv[1:]:
         if skip:
             skip = False
-        elif word in ("--data", "--folder", "--output"):
+        elif word in ("--data", "--folder", "--output", "--note"):
             skip = True
         else:
             words.append(word)

@@ -35,7 +35,11 @@ _MORE = {
 
 
 def write_page(
-    path: Path, done: Mapping[str, Sequence[Evaluation]], command: str, repeats: tuple[int, int]
+    path: Path,
+    done: Mapping[str, Sequence[Evaluation]],
+    command: str,
+    repeats: tuple[int, int],
+    note: str = "",
 ) -> None:
     """Write the page and its picture, complete or not at all."""
     rows = pd.concat(
@@ -52,6 +56,7 @@ def write_page(
     draw(rows, picture)
     parts = [
         _head(command, repeats, done),
+        *([f"{note}\n"] if note else []),
         f"![The methods against the best baseline](images/{picture.name})\n",
     ]
     parts += ["## What wins and what loses\n", *_verdicts(done)]

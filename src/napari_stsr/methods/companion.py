@@ -55,6 +55,8 @@ _VOTES_FOR_HALF = 30
 _CLEARLY = 4.0
 _TINY = 1e-9
 _MOST_VALUES = 40_000_000
+# Genes on which the kernels are compared.
+_MOST_JUDGED = 500
 
 
 KernelFitted = FactorKernelFitted | PoissonKernelFitted
@@ -215,28 +217,42 @@ def fit_companion(
     every = np.union1d(wanted, trained)
     fitting = _fit(FactorKernel(), slide, every, run)
     kernel = cast(KernelFitted, (yield from spanned(fitting, (0.0, 0.8))))
-    taught = kernel.of_genes(slide, trained)
-    basis = taught.learned["profiles"].sum(axis=1)
-    truth = slide.counts.rows[held][:, trained]
-    field: KernelExpression = taught.left_out(held, run)
-    if len(held):
-        fitting = _fit(PoissonKernel(), slide, trained, run)
-        poisson = cast(PoissonKernelFitted, (yield from spanned(fitting, (0.8, 0.9))))
-        other = _read(poisson.left_out(held, run), len(slide))
-        if clearly_likelier(other, field, truth):
-            fitting = _fit(PoissonKernel(), slide, every, run)
-            kernel = cast(KernelFitted, (yield from spanned(fitting, (0.9, 1.0))))
-            totals = slide.counts.gene_totals
-            basis = np.array([totals[trained].sum() / totals.sum()], dtype=np.float32)
-            field = other
-    companion = Companion(kernel.of_genes(slide, wanted), basis)
+    profiles = kernel.learned["profiles"][:, np.searchsorted(every, trained)]
+    basis = profiles.sum(axis=1)
     if not len(held):
-        return companion
+        return Companion(kernel.of_genes(slide, wanted), basis)
+    truth = slide.counts.rows[held][:, trained]
+    loadings = cast(FactorExpression, kernel.left_out(held, run)).loadings
+    factors = FactorExpression(loadings, profiles)
+    field: KernelExpression = factors
+    judging = _poisson_is_likelier(slide, trained, factors, truth, held, run)
+    if (yield from spanned(judging, (0.8, 0.9))):
+        fitting = _fit(PoissonKernel(), slide, every, run)
+        kernel = cast(KernelFitted, (yield from spanned(fitting, (0.9, 1.0))))
+        basis = slide.counts.gene_totals[trained].sum(keepdims=True) / slide.counts.totals.sum()
+        field = _read(kernel.of_genes(slide, trained), held, run)
+    companion = Companion(kernel.of_genes(slide, wanted), basis.astype(np.float32))
     totals = np.asarray(truth.sum(axis=1), dtype=np.float64).ravel()
     v = best_depth_share(own.depth, companion.depth(field), totals)
     both, genes = replace(companion, depth_share=v).mixed(own, field), np.arange(len(trained))
     w = best_share(both.first.columns(genes), both.second.columns(genes), truth)
     return replace(companion, share=w, depth_share=v)
+
+
+def _poisson_is_likelier(
+    slide: Slide,
+    trained: Ints,
+    factors: FactorExpression,
+    truth: sparse.csr_matrix,
+    held: Ints,
+    run: Run,
+) -> Generator[Progress, None, bool]:
+    """Judge both kernels at held-out locations, on the genes of which there is most."""
+    most = np.argsort(-slide.counts.gene_totals[trained], kind="stable")[:_MOST_JUDGED]
+    most.sort()
+    poisson = yield from _fit(PoissonKernel(), slide, trained[most], run)
+    own = replace(factors, profiles=factors.profiles[:, most])
+    return clearly_likelier(_read(poisson, held, run), own, truth[:, most])
 
 
 def _fit(
@@ -245,11 +261,13 @@ def _fit(
     return (yield from method.fit(slide, method.parameters("auto"), run, genes))
 
 
-def _read(field: ScaledExpression, locations: int) -> ScaledExpression:
-    """The same, with all values read; in blocks, as each gene is smoothed from all locations."""
+def _read(kernel: FieldFitted, held: Ints, run: Run) -> ScaledExpression:
+    """What a Poisson kernel says of held-out locations; in blocks, as it smooths whole genes."""
+    field = cast(PoissonKernelFitted, kernel).left_out(held, run)
     r, t = field.shape
-    values, block = np.empty((r, t), dtype=np.float32), max(1, _MOST_VALUES // locations)
+    values, block = np.empty((r, t), dtype=np.float32), max(1, _MOST_VALUES // len(kernel.measured))
     for start in range(0, t, block):
+        run.cancel.check()
         genes = np.arange(start, min(start + block, t))
         values[:, genes] = field.whole.columns(genes)
     return replace(field, whole=StoredExpression(values))
