@@ -88,10 +88,10 @@ hidden is told under [protocols](protocols.md); peers are our own implementation
 
 Square's `auto` was chosen on splits inside the training part of fold 0, so only fold 0 was not
 looked at on the sets named in [Square beside a kernel](decisions/mixing.md), where it stands alone.
-SUICA's was chosen on splits inside the training part of fold 0 of her2st_C2 and st_mob1. Earlier states
-of this table led to [gaps told by their rim](decisions/gaps.md) and to the Poisson kernel as a
-[companion](decisions/mixing.md#which-kernel), which was tried inside the training part of fold 0 of
-merfish_mouse_poa; on dlpfc_151674 and xenium_breast_patch_a nothing was chosen.
+SUICA's was chosen on splits inside the training part of fold 0 of her2st_C2 and st_mob1. Earlier
+states of this table led to [gaps told by their rim](decisions/gaps.md) and to the Poisson kernel as
+a [companion](decisions/mixing.md#which-kernel), which was tried inside the training part of fold 0
+of merfish_mouse_poa; on dlpfc_151674 and xenium_breast_patch_a nothing was chosen.
 """
 
 
