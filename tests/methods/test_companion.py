@@ -22,6 +22,17 @@ from napari_stsr.slides import Counts
 from napari_stsr.training import Run
 from napari_stsr.training.progress import outcome
 
+SMALL = {
+    "square": {"embedding_steps": 60, "graph_steps": 25, "hidden": 64, "width": 32},
+    "suica": {"members": 3, "autoencoder_steps": 40, "field_steps": 30, "decoder_steps": 60},
+}
+
+
+def _two_predictions(rows: int) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix]:
+    rng = np.random.default_rng(0)
+    right = rng.gamma(2.0, 2.0, (rows, 40)).astype(np.float32)
+    return right, rng.permutation(right), sparse.csr_matrix(rng.poisson(right))
+
 
 def _said(values: np.ndarray) -> StoredExpression:
     return StoredExpression(np.asarray(values, dtype=np.float32))
@@ -69,18 +80,6 @@ def test_many_programmes_take_the_poisson_kernel_and_keep_it() -> None:
     np.testing.assert_array_equal(*answers)
     truth = rate[held][:, wanted]
     assert np.abs(answers[0] - truth).mean() < 0.7 * np.abs(mean[:, wanted] - truth).mean()
-
-
-SMALL = {
-    "square": {"embedding_steps": 60, "graph_steps": 25, "hidden": 64, "width": 32},
-    "suica": {"members": 3, "autoencoder_steps": 40, "field_steps": 30, "decoder_steps": 60},
-}
-
-
-def _two_predictions(rows: int) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix]:
-    rng = np.random.default_rng(0)
-    right = rng.gamma(2.0, 2.0, (rows, 40)).astype(np.float32)
-    return right, rng.permutation(right), sparse.csr_matrix(rng.poisson(right))
 
 
 def test_the_prediction_that_is_right_gets_the_share() -> None:

@@ -54,6 +54,7 @@ _VOTES_FOR_HALF = 30
 # Standard errors: on forty pooled spots two or three are nothing unusual.
 _CLEARLY = 4.0
 _TINY = 1e-9
+# Values at all locations that are smoothed at once.
 _MOST_VALUES = 40_000_000
 # Genes on which the kernels are compared.
 _MOST_JUDGED = 500
@@ -136,9 +137,8 @@ class Companion:
         method = _KERNELS[str(learned.pop("kernel"))]()
         shares = [float(learned.pop(name)) for name in ("share", "depth_share")]
         basis, params = learned.pop("basis"), cast(Any, method.parameters("auto"))
-        return cls(
-            cast(Any, method.fitted)(method, measured, params, seed, learned), basis, *shares
-        )
+        kernel = method.fitted(method, measured, params, seed, learned)
+        return cls(cast(KernelFitted, kernel), basis, *shares)
 
 
 @dataclass(frozen=True, eq=False)
