@@ -343,11 +343,3 @@ def best_share(
 def _drawn_to_half(loss: Callable[[float], float], voters: int, votes: int) -> float:
     found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
     return float((voters * found.x + votes * 0.5) / (voters + votes))
-
-
-def told_apart(expected: Expression, genes: Ints) -> tuple[Floats32, Floats32, Floats32]:
-    """`MixedExpression.disagreement`, also of an answer that stands alone."""
-    if isinstance(expected, MixedExpression):
-        return expected.disagreement(genes)
-    values = expected.columns(genes)
-    return values, np.zeros_like(values), np.ones_like(values)

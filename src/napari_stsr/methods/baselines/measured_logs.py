@@ -14,15 +14,15 @@ from napari_stsr.methods.measured import Measured
 _SHALLOW = 0.05
 
 
-def deep_enough(totals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Locations that say something about their composition: 5 % of the median depth or more, (n,).
+def deep_enough(totals: NDArray[np.floating[Any]], share: float = _SHALLOW) -> NDArray[np.bool_]:
+    """Locations that say something about their composition: a share of the median depth, (n,).
 
     Logs do not know how little a shallow location tells: the one molecule of a spot beside a
     median of 6,500 would be 10,000 per 10,000.
     """
     some = totals > 0
     typical = float(np.median(totals[some])) if some.any() else 0.0
-    return np.asarray(some & (totals >= _SHALLOW * typical))
+    return np.asarray(some & (totals >= share * typical))
 
 
 def measured_logs(measured: Measured) -> tuple[LogValues, NDArray[np.bool_]]:

@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from napari_stsr.methods.baselines.measured_logs import deep_enough
+
 _SHALLOW = 0.02
 _BLOCK = 32_768
 
 
 def deep(totals: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Locations to learn from: those with a fiftieth of the typical depth or more.
+    """Locations to learn from: a fiftieth of the typical depth or more.
 
-    A single molecule, scaled to 10,000, would outshout the whole slide.
+    The published codes leave none out; a single molecule, scaled to 10,000, would outshout the
+    whole slide.
     """
-    typical = float(np.median(totals[totals > 0])) if (totals > 0).any() else 0.0
-    return (totals > 0) & (totals >= _SHALLOW * typical)
+    return deep_enough(totals, _SHALLOW)
 
 
 def log_normalised(

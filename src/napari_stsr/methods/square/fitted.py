@@ -13,13 +13,13 @@ from torch import Tensor
 
 from napari_stsr.methods.answer import Answer, Parts, measured_there
 from napari_stsr.methods.base import Fitted
+from napari_stsr.methods.doubt import Doubt
 from napari_stsr.methods.square.edges import Edges, assembled
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.saved import write_learned
 from napari_stsr.methods.square.template import Tasks, canonical, location_tasks, site_tasks
 from napari_stsr.methods.square.uncertainty import (
     EmbeddingNoise,
-    OwnDoubt,
     SpreadExpression,
     distance_share,
     out_of_sight,
@@ -194,7 +194,7 @@ class SquareFitted(Fitted):
         parts = learned.lattice.divisions[0]
         part = np.clip((1 - share) / (1 - 1 / parts), 0, 1).astype(np.float32)
         far = distance_share(learned, places)
-        doubt = OwnDoubt(expected, noise)
+        doubt = Doubt(expected, noise)
         return SpreadExpression(doubt, learned.spread, seen, part, far, counted)
 
     def _location_area(self, targets: Targets) -> float:

@@ -13,13 +13,14 @@ from scipy import sparse
 from torch import Tensor
 
 from napari_stsr.methods.conformal import around_mean, left_out_factor, left_out_variances
+from napari_stsr.methods.doubt import Doubt
 from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.square.embedding import Codec, Vae
 from napari_stsr.methods.square.fitted import SquareFitted
 from napari_stsr.methods.square.learned import Learned
 from napari_stsr.methods.square.nodes import Nodes
 from napari_stsr.methods.square.template import block_tasks, location_tasks, site_tasks
-from napari_stsr.methods.square.uncertainty import MOST_AT_ONCE, OwnDoubt, Spread
+from napari_stsr.methods.square.uncertainty import MOST_AT_ONCE, Spread
 from napari_stsr.results.expression import Expression
 from napari_stsr.slides import Division
 from napari_stsr.training import Progress, Run
@@ -55,7 +56,7 @@ class LeftOut:
     ----------
     rows : (r,) int array
         Their locations.
-    doubt : OwnDoubt
+    doubt : Doubt
         (r, g).
     truth : CSR matrix (r, g)
     fresh : (r,) bool array
@@ -65,7 +66,7 @@ class LeftOut:
     """
 
     rows: Ints
-    doubt: OwnDoubt
+    doubt: Doubt
     truth: sparse.csr_matrix
     fresh: NDArray[np.bool_]
     each: int = 1
@@ -88,7 +89,7 @@ def left_out_locations(learned: Learned, fresh: Ints, others: Ints, run: Run) ->
     if learned.companion is not None:
         other = learned.companion.kernel.left_out(rows, run)
         expected = learned.companion.mixed(decoded, other)
-    return LeftOut(rows, OwnDoubt(expected, noise), learned.measured.rows[rows], new)
+    return LeftOut(rows, Doubt(expected, noise), learned.measured.rows[rows], new)
 
 
 def seen_locations(learned: Learned, rows: Ints, run: Run) -> LeftOut:
@@ -105,7 +106,7 @@ def seen_locations(learned: Learned, rows: Ints, run: Run) -> LeftOut:
         other, _ = learned.companion.kernel.field(learned.coordinates[rows], run)
         expected = learned.companion.mixed(decoded, other)
     truth = learned.measured.rows[rows]
-    return LeftOut(rows, OwnDoubt(expected, noise), truth, np.zeros(len(rows), dtype=bool))
+    return LeftOut(rows, Doubt(expected, noise), truth, np.zeros(len(rows), dtype=bool))
 
 
 def left_out_parts(
@@ -125,7 +126,7 @@ def left_out_parts(
     decoded, noise = SquareFitted(learned).given_back(tasks, run, learned.observed.log_gain)
     rows = tasks.truth.ravel()
     truth = learned.measured.rows[rows]
-    return LeftOut(rows, OwnDoubt(decoded, noise), truth, np.repeat(new, parts), parts)
+    return LeftOut(rows, Doubt(decoded, noise), truth, np.repeat(new, parts), parts)
 
 
 def _chosen(fresh: Ints, others: Ints, most: int, seed: int) -> tuple[Ints, NDArray[np.bool_]]:

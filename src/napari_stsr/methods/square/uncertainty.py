@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_stsr.methods.companion import told_apart
 from napari_stsr.methods.conformal import faded
+from napari_stsr.methods.doubt import Doubt, beyond_reach
 from napari_stsr.methods.square.embedding import Vae
-from napari_stsr.results.expression import Expression, Floats32
+from napari_stsr.results.expression import Floats32
 from napari_stsr.results.posterior import OwnCounts
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class EmbeddingNoise:
         centred = learned.weight - share @ output
         return cls(variance.numpy(), slope.numpy(), entry.numpy(), centred)
 
-    def columns(self, genes: Ints) -> Floats32:
+    def relative_variance(self, genes: Ints) -> Floats32:
         """Relative variance of the given genes, (m, len(genes))."""
         out = np.empty((len(self.slope), len(genes)), dtype=np.float32)
         for column, gene in enumerate(genes):
@@ -114,32 +114,12 @@ class EmbeddingNoise:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnDoubt:
-    """Expected counts with the relative variance that Square knows itself."""
-
-    expected: Expression
-    noise: EmbeddingNoise | None
-
-    def columns(self, genes: Ints) -> tuple[Floats32, Floats32]:
-        """Expected counts and their relative variance (e + m), both (m, len(genes))."""
-        expected, relative, weight = told_apart(self.expected, genes)
-        if self.noise is not None:
-            relative += weight * self.noise.columns(genes)
-        return expected, np.asarray(relative, dtype=np.float32)
-
-    def take(self, targets: Ints | NDArray[np.bool_]) -> OwnDoubt:
-        """Return some targets."""
-        noise = None if self.noise is None else self.noise.take(targets)
-        return OwnDoubt(self.expected.take(targets), noise)
-
-
-@dataclass(frozen=True, eq=False)
 class SpreadExpression:
     """Standard deviation of expected counts, computed for the genes asked.
 
     Parameters
     ----------
-    doubt : OwnDoubt
+    doubt : Doubt
     spread : Spread
     seen : (m,) bool array
         Targets that see the measured location they are a part of.
@@ -151,7 +131,7 @@ class SpreadExpression:
         Counts weighed afterwards: until then their targets are told by the others.
     """
 
-    doubt: OwnDoubt
+    doubt: Doubt
     spread: Spread
     seen: NDArray[np.bool_]
     part: Floats32
@@ -167,9 +147,7 @@ class SpreadExpression:
         """Standard deviations of the given gene columns."""
         expected, relative = self.doubt.columns(genes)
         spread, seen = self.spread, self.seen[:, None]
-        hidden = spread.hidden[genes].astype(np.float32)
-        more = np.maximum(spread.unknown[genes].astype(np.float32) - hidden, 0)
-        beyond = hidden + self.far[:, None] * more
+        beyond = beyond_reach(spread.hidden[genes], spread.unknown[genes], self.far)
         known = spread.seen[genes].astype(np.float32)
         if self.own is not None:
             weighed = (self.own.parent >= 0)[:, None]

@@ -22,45 +22,19 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stsr.methods.companion import told_apart
 from napari_stsr.methods.conformal import around_mean, left_out_factor, left_out_variances
+from napari_stsr.methods.doubt import Doubt, beyond_reach
 from napari_stsr.methods.own_counts import learn_trust
-from napari_stsr.results.expression import Composed, Expression, Floats32
+from napari_stsr.results.expression import Composed, Floats32
 from napari_stsr.training.progress import Progress, Run
 
 if TYPE_CHECKING:
-    from napari_stsr.methods.suica.ensemble import EnsembleExpression
     from napari_stsr.methods.suica.fitted import SuicaFitted
     from napari_stsr.methods.suica.lesson import Lesson
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _MOST_PLACES = 500
-
-
-@dataclass(frozen=True, eq=False)
-class Doubt:
-    """Expected counts with the relative variance SUICA knows itself.
-
-    Parameters
-    ----------
-    expected : Expression
-    members : EnsembleExpression
-        What every member says.
-    """
-
-    expected: Expression
-    members: EnsembleExpression
-
-    def columns(self, genes: Ints) -> tuple[Floats32, Floats32]:
-        """Expected counts and their relative variance (e + d), both (m, len(genes))."""
-        expected, relative, weight = told_apart(self.expected, genes)
-        relative += weight * self.members.relative_variance(genes)
-        return expected, np.asarray(relative, dtype=np.float32)
-
-    def take(self, targets: Ints | NDArray[np.bool_]) -> Doubt:
-        """Return some targets."""
-        return Doubt(self.expected.take(targets), self.members.take(targets))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +66,7 @@ class DoubtExpression:
     def columns(self, genes: Ints) -> Floats32:
         """Standard deviations of the given gene columns."""
         expected, relative = self.doubt.columns(genes)
-        near = self.relative[genes].astype(np.float32)
-        more = np.maximum(self.unknown[genes].astype(np.float32) - near, 0)
-        relative += near + self.far[:, None] * more
+        relative += beyond_reach(self.relative[genes], self.unknown[genes], self.far)
         return np.asarray(np.float32(self.factor) * np.sqrt(relative) * expected, np.float32)
 
     def take(self, targets: Ints | NDArray[np.bool_]) -> DoubtExpression:

@@ -15,10 +15,11 @@ from napari_stsr.methods.baselines.depth import smooth_depth
 from napari_stsr.methods.baselines.smoothing import Smoother
 from napari_stsr.methods.companion import Companion
 from napari_stsr.methods.conformal import faded
+from napari_stsr.methods.doubt import Doubt
 from napari_stsr.methods.field import FieldFitted
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica.autoencoder import Decoder
-from napari_stsr.methods.suica.doubt import Doubt, DoubtExpression
+from napari_stsr.methods.suica.doubt import DoubtExpression
 from napari_stsr.methods.suica.ensemble import (
     BlindExpression,
     Ensemble,
