@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_stsr.slides import Slide
 
 _TITLE = "Super-resolution"
+# Where the screen has room.
 _SIZE = (1720, 1000)
 
 
@@ -31,21 +32,26 @@ def view(path: str, result: str | None = None) -> None:
     """
     import napari
 
+    viewer = napari.Viewer(title=_TITLE)
+    open_in(viewer, path, result)
+    napari.run()
+
+
+def open_in(viewer: Viewer, path: str, result: str | None = None) -> None:
+    """Lay out the panels and open a slide; a result comes into view once the slide is drawn."""
     from napari_stsr.results.writers import read_enhancement
 
-    viewer = napari.Viewer(title=_TITLE)
     panels = build_layout(viewer)
     if result is not None:
         read = read_enhancement(result)
         desk = desk_of(viewer)
 
         def show() -> None:
-            desk.slide_changed.disconnect(show)
+            desk.scene.drawn.disconnect(show)
             desk.show_result(read)
 
-        desk.slide_changed.connect(show)
+        desk.scene.drawn.connect(show)
     panels["Slide"].open(path)
-    napari.run()
 
 
 def demo_window(slide: Slide, result: Enhancement) -> None:
@@ -91,7 +97,8 @@ def build_layout(viewer: Viewer) -> dict[str, Any]:
     docks = {name: dock_of(panel) for name, panel in panels.items()}
     window = panels["Slide"].window()
     assert isinstance(window, QMainWindow)
-    window.resize(*_SIZE)
+    room = window.screen().availableSize()
+    window.resize(min(_SIZE[0], room.width()), min(_SIZE[1], room.height()))
     if window.width() >= 1400:
         window.splitDockWidget(docks["Slide"], docks["Explore"], Qt.Orientation.Horizontal)
         window.splitDockWidget(docks["Slide"], docks["Enhance"], Qt.Orientation.Vertical)
