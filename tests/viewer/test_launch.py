@@ -6,6 +6,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QMainWindow
 
 from napari_stsr import enhance, export
+from napari_stsr.slides.simulate import simulate_slide
 from napari_stsr.slides.writing import write_slide
 from napari_stsr.viewer.desk import desk_of
 from napari_stsr.viewer.launch import build_layout, open_in
@@ -29,6 +30,19 @@ def test_a_slide_opened_with_a_result_shows_the_result(
         desk.look(gene="SIM001")
     assert desk.scene.view.gene == "SIM001"
     assert desk.scene.kind == "measured"
+    desk.close()
+
+
+def test_a_result_of_another_slide_is_not_shown(make_napari_viewer_proxy, qtbot, slide, tmp_path):
+    write_slide(slide, tmp_path / "outs")
+    other = simulate_slide(lattice="hex", shape=(10, 12), genes=30, seed=2)
+    export(enhance(other, "kernel", genes=["SIM003"]), tmp_path / "result.h5ad")
+    viewer = make_napari_viewer_proxy(strict_qt=True)
+    open_in(viewer, str(tmp_path / "outs"), str(tmp_path / "result.h5ad"))
+    desk = desk_of(viewer)
+    readout = viewer.window.dock_widgets["Explore"].readout
+    qtbot.waitUntil(lambda: "is not a result of" in readout.text(), timeout=20_000)
+    assert desk.result is None
     desk.close()
 
 

@@ -65,11 +65,13 @@ def is_result(path: str) -> bool:
 def read_result(path: str) -> list[LayerDataTuple]:
     """Read an exported enhancement: an image of its most abundant gene."""
     from napari_stsr.results.writers import read_enhancement
+    from napari_stsr.session.belonging import check_result
     from napari_stsr.viewer.layers.frames import result_frame
 
     result = read_enhancement(path)
     desk = _open_desk()
     if desk is not None and desk.slide is not None:
+        check_result(result, desk.slide)
         desk.show_result(result)
         return _HANDLED
     return [result_frame(result).layer_data()]

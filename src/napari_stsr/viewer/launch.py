@@ -39,18 +39,15 @@ def view(path: str, result: str | None = None) -> None:
 
 def open_in(viewer: Viewer, path: str, result: str | None = None) -> None:
     """Lay out the panels and open a slide; a result comes into view once the slide is drawn."""
-    from napari_stsr.results.writers import read_enhancement
-
     panels = build_layout(viewer)
     if result is not None:
-        read = read_enhancement(result)
-        desk = desk_of(viewer)
+        drawn = desk_of(viewer).scene.drawn
 
-        def show() -> None:
-            desk.scene.drawn.disconnect(show)
-            desk.show_result(read)
+        def read() -> None:
+            drawn.disconnect(read)
+            panels["Explore"].read_result(result)
 
-        desk.scene.drawn.connect(show)
+        drawn.connect(read)
     panels["Slide"].open(path)
 
 

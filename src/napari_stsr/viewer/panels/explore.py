@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stsr.results import Enhancement
-from napari_stsr.results.writers import read_enhancement
+from napari_stsr.session.belonging import read_result
 from napari_stsr.viewer.background import Background, Failure
 from napari_stsr.viewer.clicks import clicked
 from napari_stsr.viewer.layers.attention import sources_of
@@ -220,8 +220,10 @@ class ExplorePanel(Panel):
             self.read_result(path)
 
     def read_result(self, path: str) -> None:
-        """Read an exported result in the background and show it."""
-        self._reader.ask(lambda: read_enhancement(path))
+        """Read an exported result of the slide in the background and show it."""
+        slide = self.desk.slide
+        if slide is not None:
+            self._reader.ask(lambda: read_result(path, slide))
 
     def show_kind(self, kind: str) -> None:
         """Show measured, enhanced, difference or attention."""
