@@ -106,7 +106,8 @@ def _verdicts(done: Mapping[str, Sequence[Evaluation]]) -> Iterable[str]:
             for what, title, told in _leads(evaluation):
                 cells.setdefault(title, {}).setdefault(what, {})[name] = told
     yield (
-        "Median r minus that of the baseline with the best median r of logs, in logs / counts: "
+        "Median r minus that of the best baseline, in logs / counts; the best in counts can be "
+        "another than the best in logs: "
         "▲ better and ▼ worse where the paired 95 % interval of the difference leaves out zero, "
         "otherwise within the noise. Which baseline that is is known only after the fact.\n"
     )
@@ -123,18 +124,22 @@ def _leads(evaluation: Evaluation) -> Iterable[tuple[str, str, str]]:
     """Task, method, and its lead in words a table holds."""
     for task in evaluation.tasks:
         for form in evaluation.forms(task):
-            baseline = evaluation.best_baseline(task, form)
             for method in evaluation.plan.methods:
-                scores = evaluation.scores(task, method.key)
-                if method.family != "method" or baseline is None or not scores:
+                if method.family != "method" or not evaluation.scores(task, method.key):
                     continue
-                one = evaluation.compare(task, method.key, baseline.key, form)
-                told = [
-                    f"{interval.value:+.3f}{_MARK[verdict]}"
-                    for interval, verdict in ((one.log, one.verdict), (one.raw, one.verdict_raw))
-                ]
+                told = [_lead(evaluation, task, form, method.key, raw) for raw in (False, True)]
                 what = task + ("" if form == "predicted" else f", {form}")
                 yield what, method.title, " / ".join(told)
+
+
+def _lead(evaluation: Evaluation, task: str, form: str, method: str, raw: bool) -> str:
+    """The lead over the baseline that is best in logs, or in raw counts; a dash without any."""
+    baseline = evaluation.best_baseline(task, form, "r_raw" if raw else "r_log")
+    if baseline is None:
+        return "–"
+    one = evaluation.compare(task, method, baseline.key, form)
+    lead, verdict = (one.raw, one.verdict_raw) if raw else (one.log, one.verdict)
+    return f"{lead.value:+.3f}{_MARK[verdict]}"
 
 
 def _task(

@@ -74,7 +74,23 @@ def test_the_sentence_says_who_wins_on_how_many_genes_and_of_what() -> None:
         "Ours beats the best baseline, nearest, on 100 of 100 genes; "
         "median r 0.41 against 0.30 of a possible 0.55."
     )
-    assert found.in_counts("hidden-spots").startswith("In raw counts Ours is better")
+    assert found.in_counts("hidden-spots").startswith(
+        "In raw counts Ours is better than the best baseline there, nearest: median r "
+    )
+
+
+def test_in_counts_the_best_baseline_may_be_another() -> None:
+    found = evaluation(ours=0.41, nearest=0.3, gene_mean=0.1)
+    for outcome in found.outcomes:
+        if outcome.contender == "gene_mean":
+            (made,) = outcome.scores
+            made.summary["predicted"]["r_raw"] = 0.9
+            made.draws["predicted"]["r_raw"] += 0.8
+    assert found.best_baseline("hidden-spots").key == "nearest"
+    assert "best baseline, nearest," in found.sentence()
+    assert found.in_counts("hidden-spots").startswith(
+        "In raw counts Ours is worse than the best baseline there, gene mean: median r "
+    )
 
 
 def test_the_sentence_is_as_plain_when_it_loses() -> None:

@@ -79,14 +79,15 @@ class Comparison:
         return f"{me} loses to {other} {against}; it is ahead {won}."
 
     def in_counts(self) -> str:
-        """Say the same of raw counts, which can rank methods differently."""
-        said = {
-            "better": f"{inside(self.method.title)} is better",
-            "worse": f"{inside(self.method.title)} is worse",
-            "alike": "the difference is within the noise",
-        }[self.verdict_raw]
+        """Say the same of raw counts; `other` being the best baseline in these."""
+        me = inside(self.method.title)
+        other = f"the best baseline there, {lowered(self.other.title)}"
         mine, theirs = told_apart(self.method.r_raw, self.other.r_raw)
-        return f"In raw counts {said}: median r {mine} against {theirs}."
+        if self.verdict_raw == "alike":
+            said = f"{me} and {other}, cannot be told apart: median r {mine} and {theirs}."
+        else:
+            said = f"{me} is {self.verdict_raw} than {other}: median r {mine} against {theirs}."
+        return f"In raw counts {said}"
 
 
 def compared(

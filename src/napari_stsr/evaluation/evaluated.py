@@ -139,8 +139,13 @@ class Evaluation:
                     return contender
         return None
 
-    def best_baseline(self, task: str, form: str | None = None) -> Contender | None:
-        """The baseline with the highest median r of logs, mean over folds; None without any."""
+    def best_baseline(
+        self, task: str, form: str | None = None, figure: str = "r_log"
+    ) -> Contender | None:
+        """The baseline with the highest median r of logs, mean over folds; None without any.
+
+        `figure` ``"r_raw"`` asks for the best in raw counts, which can be another.
+        """
         chosen, held = self._form(task, form), self._of(task)
         most = max(len(folds) for folds in held.values())
         able = [
@@ -148,7 +153,7 @@ class Evaluation:
             for contender in self.plan.methods
             if contender.family == "baseline" and len(held.get(contender.key, [])) == most
         ]
-        r = [mean_interval(held[contender.key], chosen, "r_log").value for contender in able]
+        r = [mean_interval(held[contender.key], chosen, figure).value for contender in able]
         return able[int(np.argmax(r))] if able else None
 
     def compare(self, task: str, method: str, other: str, form: str | None = None) -> Comparison:
@@ -214,8 +219,8 @@ class Evaluation:
         return _said(self, asked, self._form(asked, form))
 
     def in_counts(self, task: str, form: str | None = None) -> str:
-        """Say who is better in raw counts; empty where there is nothing to compare."""
-        me, baseline = self.headline, self.best_baseline(task, form)
+        """Compare with the best baseline in raw counts; empty where there is nothing to compare."""
+        me, baseline = self.headline, self.best_baseline(task, form, "r_raw")
         if me is None or baseline is None or not self.scores(task, me.key):
             return ""
         return self.compare(task, me.key, baseline.key, form).in_counts()
