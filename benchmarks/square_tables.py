@@ -39,6 +39,7 @@ Values = NDArray[np.float64]
 ALONE = {"mix": "off"}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "Square": ("square", {}),
+    "Square, own counts off": ("square", {"own_counts": False}),
     "Square alone (not mixed)": ("square", ALONE),
     "… without virtual nodes": ("square", ALONE | {"ablation": "virtual nodes"}),
     "… without VAE": ("square", ALONE | {"ablation": "vae"}),
@@ -144,7 +145,11 @@ def page(tables: dict[str, pd.DataFrame], seeds: int, asked: argparse.Namespace)
         "logs, Gaussian mixture.\n",
         "```text\npython benchmarks/square_tables.py "
         f"--seeds {seeds} --preset {asked.preset} --side {asked.side} --genes {asked.genes}\n```\n",
-        "Read JD_30 with care: about .813 is what chance gives when many genes tie at the top.\n",
+        "Read JD_30 with care: about .813 is what chance gives when many genes tie at the top. "
+        "Counts scatter more than Poisson here, each place its own way, and the noise-free mean "
+        "knows nothing of that. A method that weighs what was counted in the spot follows its "
+        "scatter: nearer to the counts of the parts, farther from the mean. Kernels and *own "
+        "counts off* go by the neighbours alone.\n",
     ]
     for kind, table in tables.items():
         groups = table.groupby("row", sort=False)
