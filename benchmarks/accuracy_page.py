@@ -84,7 +84,8 @@ with {said}; {repeats[0]} folds of hidden places,
 Moran's I in the training part) of the correlation over hidden places, mean over folds, in
 **logs / counts**: against log counts per 10,000, and against raw counts. Bold is the best of a
 column in either. The [ceiling](metrics.md) is what the noise-free truth would score. How things are
-hidden is told under [protocols](protocols.md); peers are our own implementations.
+hidden is told under [protocols](protocols.md); peers are our own implementations. SUICA's own
+figures are drawn again in [SUICA's table](suica-tables.md).
 
 Square's `auto` was chosen on splits inside the training part of fold 0, so only fold 0 was not
 looked at on the sets named in [Square beside a kernel](decisions/mixing.md), where it stands alone.

@@ -1,4 +1,4 @@
-"""The mean of a method and a factor kernel, and the shares that held-out locations decide."""
+"""The mean of a method and a pair of kernels, and the shares that held-out locations decide."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from napari_stsr.methods.companion import (
     Companion,
     best_depth_share,
     best_share,
-    clearly_likelier,
     fit_companion,
 )
-from napari_stsr.results.expression import DecodedExpression, StoredExpression
+from napari_stsr.results.expression import DecodedExpression
 from napari_stsr.slides import Counts
 from napari_stsr.training import Run
 from napari_stsr.training.progress import outcome
@@ -32,21 +31,6 @@ def _two_predictions(rows: int) -> tuple[np.ndarray, np.ndarray, sparse.csr_matr
     rng = np.random.default_rng(0)
     right = rng.gamma(2.0, 2.0, (rows, 40)).astype(np.float32)
     return right, rng.permutation(right), sparse.csr_matrix(rng.poisson(right))
-
-
-def _said(values: np.ndarray) -> StoredExpression:
-    return StoredExpression(np.asarray(values, dtype=np.float32))
-
-
-def test_a_kernel_is_preferred_only_beyond_chance() -> None:
-    right, wrong, truth = _two_predictions(60)
-    assert clearly_likelier(_said(right), _said(wrong), truth)
-    assert not clearly_likelier(_said(wrong), _said(right), truth)
-    # What a location is made of decides, not how much it holds.
-    assert not clearly_likelier(_said(3 * right), _said(right), truth)
-    rng = np.random.default_rng(5)
-    one, other = (right * rng.lognormal(0, 0.3, right.shape) for _ in range(2))
-    assert not clearly_likelier(_said(one), _said(other), truth)
 
 
 def test_many_programmes_take_the_poisson_kernel_and_keep_it() -> None:
@@ -68,7 +52,7 @@ def test_many_programmes_take_the_poisson_kernel_and_keep_it() -> None:
     )
     wanted = np.array([7, 50, 3])
     made = outcome(fit_companion(slide, wanted, genes, own, held, Run()))
-    assert made.kernel.method.name == "poisson_kernel"
+    assert made.kernel.learned["share"].min() > 0.5
     assert made.share < 0.5
     again = Companion.again(made.kept(), made.kernel.measured, made.kernel.seed)
     three = np.arange(3)

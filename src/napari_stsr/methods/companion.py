@@ -1,6 +1,6 @@
-"""A method and a kernel, mixed: what each says of locations left out decides the shares.
+"""A method and a pair of kernels, mixed: what each says of locations left out decides the shares.
 
-Two estimates whose errors differ have a mean that is better than either. The kernel is steady where
+Two estimates whose errors differ have a mean that is better than either. Kernels are steady where
 little was measured, the network sharper where much was. They are mixed in what a place is made of
 and in how much it holds: with compositions ``s``, ``f`` and depths ``S``, ``F`` of the two,
 
@@ -10,8 +10,7 @@ v is the share at which the own roots of held-out totals are met best, w that at
 counts are likeliest under Poisson noise. Both are drawn to one half as if further locations had
 voted for it: a small section holds too few to decide alone.
 
-The kernel is the factor kernel, or the Poisson kernel where that is clearly likelier: single cells
-of mixed types are more than twenty programmes.
+The kernels are the factor kernel and the Poisson kernel, in shares of their own; see `kernel_pair`.
 """
 
 from __future__ import annotations
@@ -25,60 +24,33 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from napari_stsr.methods.baselines.factor_kernel import (
-    FactorExpression,
-    FactorKernel,
-    FactorKernelFitted,
-)
-from napari_stsr.methods.baselines.poisson_kernel import PoissonKernel, PoissonKernelFitted
-from napari_stsr.methods.field import FieldFitted, FieldMethod
+from napari_stsr.methods.field import FieldParams
+from napari_stsr.methods.kernel_pair import KernelPair, KernelPairFitted, PairExpression
 from napari_stsr.methods.measured import Measured
-from napari_stsr.results.expression import (
-    Composed,
-    Expression,
-    Floats32,
-    ScaledExpression,
-    StoredExpression,
-)
+from napari_stsr.results.expression import Composed, Expression, Floats32, ScaledExpression
 from napari_stsr.slides import Slide
 from napari_stsr.training import Progress, Run
-from napari_stsr.training.progress import spanned
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-_KERNELS: dict[str, type[FieldMethod]] = {
-    "factor_kernel": FactorKernel,
-    "poisson_kernel": PoissonKernel,
-}
 _VOTES_FOR_HALF = 30
-# Standard errors: on forty pooled spots two or three are nothing unusual.
-_CLEARLY = 4.0
 _TINY = 1e-9
-# Values at all locations that are smoothed at once.
-_MOST_VALUES = 40_000_000
-# Genes on which the kernels are compared.
-_MOST_JUDGED = 500
-
-
-KernelFitted = FactorKernelFitted | PoissonKernelFitted
-KernelExpression = FactorExpression | ScaledExpression
 
 
 @dataclass(frozen=True, eq=False)
 class Companion:
-    """A kernel of the same slide, and the method's shares beside it.
+    """Kernels of the same slide, and the method's shares beside them.
 
     Parameters
     ----------
-    kernel : FactorKernelFitted or PoissonKernelFitted
+    kernel : KernelPairFitted
     basis : (K,) float32 array
-        Counts a factor brings in the genes the method's depth is counted in; of the Poisson kernel
-        the share (1,) that these genes have in all counts.
+        Counts a factor brings in the genes the method's depth is counted in.
     share, depth_share : float
         Of the method, in what places are made of and in how much they hold, 0 … 1.
     """
 
-    kernel: KernelFitted
+    kernel: KernelPairFitted
     basis: Floats32
     share: float = 0.5
     depth_share: float = 0.5
@@ -86,7 +58,7 @@ class Companion:
     def mixed(
         self,
         own: Composed,
-        field: KernelExpression,
+        field: PairExpression,
         area: Floats | float = 1.0,
         near: Floats32 | float = 1.0,
     ) -> MixedExpression:
@@ -95,8 +67,8 @@ class Companion:
         Parameters
         ----------
         own : Composed
-        field : FactorExpression or ScaledExpression
-            What the kernel says of whole locations.
+        field : PairExpression
+            What the kernels say of whole locations.
         area : (m,) float array or float
             Share of a location's area each place has.
         near : (m,) float array or float
@@ -110,17 +82,14 @@ class Companion:
         share = np.full(len(whole), self.share, dtype=np.float32)
         return MixedExpression(first, ScaledExpression(field, depth / whole), share)
 
-    def depth(self, field: KernelExpression) -> Floats32:
-        """Totals the kernel expects in the genes the method's depth is counted in, (m,)."""
-        if isinstance(field, FactorExpression):
-            return np.asarray(field.loadings @ self.basis)
-        return np.asarray(field.factor * self.basis[0], dtype=np.float32)
+    def depth(self, field: PairExpression) -> Floats32:
+        """Totals the kernels expect in the genes the method's depth is counted in, (m,)."""
+        return np.asarray(field.factor.loadings @ self.basis)
 
     def kept(self) -> dict[str, NDArray[Any]]:
         """All it is made of but the slide, as arrays; see `again`."""
-        shares = {"share": np.array(self.share), "depth_share": np.array(self.depth_share)}
-        name = np.array(self.kernel.method.name)
-        return {**self.kernel.learned, **shares, "basis": self.basis, "kernel": name}
+        shares = {"mix": np.array(self.share), "mix_depth": np.array(self.depth_share)}
+        return {**self.kernel.learned, **shares, "basis": self.basis}
 
     @classmethod
     def again(cls, held: Mapping[str, NDArray[Any]], measured: Measured, seed: int) -> Companion:
@@ -133,12 +102,10 @@ class Companion:
             The slide, with the genes the other predicted.
         seed : int
         """
-        learned = dict(held)
-        method = _KERNELS[str(learned.pop("kernel"))]()
-        shares = [float(learned.pop(name)) for name in ("share", "depth_share")]
-        basis, params = learned.pop("basis"), cast(Any, method.parameters("auto"))
-        kernel = method.fitted(method, measured, params, seed, learned)
-        return cls(cast(KernelFitted, kernel), basis, *shares)
+        learned, method = dict(held), KernelPair()
+        shares = [float(learned.pop(name)) for name in ("mix", "mix_depth")]
+        basis, params = learned.pop("basis"), cast(FieldParams, method.parameters("auto"))
+        return cls(KernelPairFitted(method, measured, params, seed, learned), basis, *shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +166,7 @@ class MixedExpression:
 def fit_companion(
     slide: Slide, wanted: Ints, trained: Ints, own: Composed, held: Ints, run: Run
 ) -> Generator[Progress, None, Companion]:
-    """Fit the kernels, choose one, and find the method's shares at held-out locations.
+    """Fit the kernels, and find the method's shares at held-out locations.
 
     Whatever genes are wanted, those trained on decide, as the method's depth is counted in them.
 
@@ -214,89 +181,20 @@ def fit_companion(
     held : (r,) int array
     run : Run
     """
-    every = np.union1d(wanted, trained)
-    fitting = _fit(FactorKernel(), slide, every, run)
-    kernel = cast(KernelFitted, (yield from spanned(fitting, (0.0, 0.8))))
-    profiles = kernel.learned["profiles"][:, np.searchsorted(every, trained)]
-    basis = profiles.sum(axis=1)
+    every, pair = np.union1d(wanted, trained), KernelPair()
+    kernel = yield from pair.fit(slide, pair.parameters("auto"), run, every)
+    assert isinstance(kernel, KernelPairFitted)
+    taught = kernel.of_genes(slide, trained)
+    basis = taught.factor.learned["profiles"].sum(axis=1).astype(np.float32)
+    companion = Companion(kernel.of_genes(slide, wanted), basis)
     if not len(held):
-        return Companion(kernel.of_genes(slide, wanted), basis)
-    truth = slide.counts.rows[held][:, trained]
-    loadings = cast(FactorExpression, kernel.left_out(held, run)).loadings
-    factors = FactorExpression(loadings, profiles)
-    field: KernelExpression = factors
-    judging = _poisson_is_likelier(slide, trained, factors, truth, held, run)
-    if (yield from spanned(judging, (0.8, 0.9))):
-        fitting = _fit(PoissonKernel(), slide, every, run)
-        kernel = cast(KernelFitted, (yield from spanned(fitting, (0.9, 1.0))))
-        basis = slide.counts.gene_totals[trained].sum(keepdims=True) / slide.counts.totals.sum()
-        field = _read(kernel.of_genes(slide, trained), held, run)
-    companion = Companion(kernel.of_genes(slide, wanted), basis.astype(np.float32))
+        return companion
+    truth, field = slide.counts.rows[held][:, trained], taught.left_out(held, run)
     totals = np.asarray(truth.sum(axis=1), dtype=np.float64).ravel()
     v = best_depth_share(own.depth, companion.depth(field), totals)
     both, genes = replace(companion, depth_share=v).mixed(own, field), np.arange(len(trained))
     w = best_share(both.first.columns(genes), both.second.columns(genes), truth)
     return replace(companion, share=w, depth_share=v)
-
-
-def _poisson_is_likelier(
-    slide: Slide,
-    trained: Ints,
-    factors: FactorExpression,
-    truth: sparse.csr_matrix,
-    held: Ints,
-    run: Run,
-) -> Generator[Progress, None, bool]:
-    """Judge both kernels at held-out locations, on the genes of which there is most."""
-    most = np.argsort(-slide.counts.gene_totals[trained], kind="stable")[:_MOST_JUDGED]
-    most.sort()
-    poisson = yield from _fit(PoissonKernel(), slide, trained[most], run)
-    own = replace(factors, profiles=factors.profiles[:, most])
-    return clearly_likelier(_read(poisson, held, run), own, truth[:, most])
-
-
-def _fit(
-    method: FieldMethod, slide: Slide, genes: Ints, run: Run
-) -> Generator[Progress, None, FieldFitted]:
-    return (yield from method.fit(slide, method.parameters("auto"), run, genes))
-
-
-def _read(kernel: FieldFitted, held: Ints, run: Run) -> ScaledExpression:
-    """What a Poisson kernel says of held-out locations; in blocks, as it smooths whole genes."""
-    field = cast(PoissonKernelFitted, kernel).left_out(held, run)
-    r, t = field.shape
-    values, block = np.empty((r, t), dtype=np.float32), max(1, _MOST_VALUES // len(kernel.measured))
-    for start in range(0, t, block):
-        run.cancel.check()
-        genes = np.arange(start, min(start + block, t))
-        values[:, genes] = field.whole.columns(genes)
-    return replace(field, whole=StoredExpression(values))
-
-
-def clearly_likelier(one: Expression, other: Expression, truth: sparse.csr_matrix) -> bool:
-    """Whether one tells better than the other what locations are made of, beyond chance.
-
-    Parameters
-    ----------
-    one, other : Expression
-        Expected counts (r, t), each location told by all others.
-    truth : CSR matrix (r, t)
-
-    Returns
-    -------
-    bool
-        The mean gain in multinomial log-likelihood is more than four times its standard error.
-    """
-    entry, genes = truth.tocoo(), np.arange(truth.shape[1])
-
-    def of(expected: Expression) -> Floats:
-        values = np.maximum(expected.columns(genes), np.float32(_TINY))
-        shares = values / values.sum(axis=1, keepdims=True)
-        logs = entry.data * np.log(shares[entry.row, entry.col])
-        return np.asarray(np.bincount(entry.row, logs, minlength=truth.shape[0]))
-
-    gain = of(one) - of(other)
-    return bool(gain.mean() > _CLEARLY * gain.std() / np.sqrt(len(gain)))
 
 
 def best_depth_share(own: Floats32, kernel: Floats32, totals: Floats) -> float:

@@ -20,6 +20,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 from scipy.special import gammaln
 
+from napari_stsr.methods.empirical_bayes import posterior
 from napari_stsr.slides import Counts
 from napari_stsr.training.progress import Progress, Run
 
@@ -29,7 +30,6 @@ Ints = NDArray[np.int64]
 Told = Callable[[Ints], tuple[Floats32, Floats32]]
 
 RELATIVE_VARIANCES = np.geomspace(1e-3, 10.0, 17)
-_ROUNDS = 60
 _VOTES_FOR_ONE = 100
 # Of rare genes randomised intervals hold nearly the same share whatever the factor.
 _TELLING = 0.03
@@ -72,10 +72,7 @@ def dispersion_likelihood(
 
 
 def relative_variances(likelihood: Floats) -> Floats:
-    """Relative variance of every gene, given how usual each value is among all genes.
-
-    The prior of `RELATIVE_VARIANCES` is the one under which the counts of all genes are likeliest
-    (empirical Bayes): a gene with few molecules takes what is usual, one with many its own.
+    """Relative variance of every gene, given how usual each value is among all; see `posterior`.
 
     Parameters
     ----------
@@ -87,13 +84,7 @@ def relative_variances(likelihood: Floats) -> Floats:
     (g,) float array
         Geometric posterior mean.
     """
-    weight = np.exp(likelihood - likelihood.max(axis=0))
-    prior = np.full(len(weight), 1 / len(weight))
-    for _ in range(_ROUNDS):
-        posterior = prior[:, None] * weight
-        posterior /= posterior.sum(axis=0)
-        prior = posterior.mean(axis=1)
-    return np.asarray(np.exp(np.log(RELATIVE_VARIANCES) @ posterior))
+    return np.asarray(np.exp(np.log(RELATIVE_VARIANCES) @ posterior(likelihood)))
 
 
 def interval_share(

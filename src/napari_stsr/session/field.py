@@ -132,12 +132,20 @@ class Field:
         Name of the method, for layers.
     most_bytes : int
         Memory for what was evaluated.
+    device : str
+        Where to evaluate it, as of a `Run`.
     """
 
     def __init__(
-        self, fitted: Fitted, slide: Slide, title: str = "", most_bytes: int = _MOST_BYTES
+        self,
+        fitted: Fitted,
+        slide: Slide,
+        title: str = "",
+        most_bytes: int = _MOST_BYTES,
+        device: str = "auto",
     ) -> None:
         self.fitted, self.genes, self.title = fitted, slide.genes, title
+        self.device = device
         self.pitch_um = slide.lattice.pitch_um
         self.store = TileStore(most_bytes)
         self._locations = slide.coordinates
@@ -174,7 +182,9 @@ class Field:
         _ = self._tree
         if self._sample is None:
             some = np.linspace(0, len(self._locations) - 1, _SAMPLE).astype(np.int64)
-            self._sample = self._at(self._locations[np.unique(some)], run or Run())
+            self._sample = self._at(
+                self._locations[np.unique(some)], run or Run(device=self.device)
+            )
 
     def usual(self, gene: str, run: Run | None = None) -> Floats32:
         """Values of a gene at some of the learned locations, for a contrast that does not move."""
@@ -198,7 +208,7 @@ class Field:
                 f"There is nothing measured within {self.pitch_um:.0f} µm of this place.",
                 "Click on the tissue.",
             )
-        return np.asarray(self.fitted.at(one, run).columns(columns)[0])
+        return np.asarray(self.fitted.at(one, run or Run(device=self.device)).columns(columns)[0])
 
     def pictures(
         self,
@@ -230,7 +240,7 @@ class Field:
         Cancelled
             When the run was cancelled.
         """
-        run, column = run or Run(), self._column(gene)
+        run, column = run or Run(device=self.device), self._column(gene)
         if not (np.isfinite(step_um) and step_um > 0):
             raise InputError(f"A step of {step_um:g} µm cannot be.", "Give a positive length.")
         frame = self._frame(step_um, bounds, region)

@@ -107,8 +107,8 @@ class Plan:
         return targets if self.region is None else targets.within(self.region)
 
     def columns(self, slide: Slide) -> NDArray[np.int64] | None:
-        """Gene columns to predict; None for all."""
-        return None if self.genes is None else slide.genes.columns(self.genes)
+        """Gene columns to predict, each once; None for all."""
+        return None if self.genes is None else _each_once(slide.genes.columns(self.genes))
 
     def estimate(self, slide: Slide) -> Estimate:
         """Memory and time of this plan."""
@@ -139,7 +139,7 @@ class Plan:
         run.cancel.check()
         result = yield from model.fitted.predicting(targets, run)
         if not own and self.genes is not None:
-            result = result.with_genes(model.genes.columns(self.genes))
+            result = result.with_genes(_each_once(model.genes.columns(self.genes)))
         result = finished(self.task, result, slide)
         # Flags are judged on the whole slide: the edge of a region is not the edge of the tissue.
         in_tissue, supported = support(slide, targets)
@@ -176,6 +176,11 @@ class Plan:
     def as_command(self, slide_path: str, output: str, **more: Any) -> str:
         """Return the command that does the same; see `napari_stsr.session.recipe`."""
         return command_recipe(self, slide_path, output, **more)
+
+
+def _each_once(columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop genes named before, by symbol and id for instance."""
+    return np.array(list(dict.fromkeys(columns.tolist())), dtype=np.int64)
 
 
 def united(regions: Sequence[Region]) -> Region:

@@ -157,9 +157,15 @@ class Desk(QObject):
         if job.state == "done" and job not in self._ended and job.slide is self.slide:
             self._ended.add(job)
             if isinstance(job, EnhanceJob) and job.model is not None and job.result is not None:
-                title = get_method(job.model.method).title
-                self._fields[job.result] = Field(job.model.fitted, job.model.slide, title)
+                self._fields[job.result] = self._field_of(job.model, job.run.device)
             (self.show_result if isinstance(job, EnhanceJob) else self.show_evaluation)(job.result)
+
+    def _field_of(self, model: Model, device: str) -> Field:
+        """The field of a model: one, however many results it has, as it keeps what it evaluated."""
+        for field in self._fields.values():
+            if field.fitted is model.fitted:
+                return field
+        return Field(model.fitted, model.slide, get_method(model.method).title, device=device)
 
     def show_evaluation(self, evaluation: Evaluation | None) -> None:
         """Use an evaluation of the slide."""

@@ -127,17 +127,17 @@ class FieldPainter(QObject):
     def prepare(self, field: Field) -> None:
         """Do once what the first picture of a field would wait for."""
         self.stop()
-        run = self._begin()
+        run = self._begin(field.device)
         self._worker.ask(lambda: field.prepare(run))
 
     def show(self, field: Field, wish: FieldWish) -> None:
         """Paint a wish; `painted` or `failed` follows."""
         self.stop()
-        run = self._begin()
+        run = self._begin(field.device)
         self._worker.ask(lambda: self._paint(field, wish, run))
 
-    def _begin(self) -> Run:
-        self._run = self._newest[0] = Run()
+    def _begin(self, device: str = "auto") -> Run:
+        self._run = self._newest[0] = Run(device=device)
         return self._run
 
     def _paint(self, field: Field, wish: FieldWish, run: Run) -> None:

@@ -30,7 +30,7 @@ def test_a_mixed_answer_lies_between_both_and_is_saved(
     high = np.maximum(mixed.first.columns(genes), mixed.second.columns(genes))
     both = mixed.columns(genes)
     assert ((both >= low - 1e-4) & (both <= high + 1e-4)).all()
-    depth = field.loadings @ companion.basis
+    depth = field.factor.loadings @ companion.basis
     whole = companion.depth_share * square.depth + (1 - companion.depth_share) * depth
     np.testing.assert_allclose(mixed.first.depth, whole, rtol=1e-5)
     fitted.save(tmp_path / "square.pt")
@@ -54,8 +54,9 @@ def test_a_location_told_by_the_others_does_not_know_its_own_counts(
     assert companion is not None
     kernel, row = companion.kernel, int(np.argmax(slide.counts.totals))
     told = kernel.left_out(np.array([row]), Run()).columns(np.arange(5))
-    kernel.learned["amounts"] = kernel.learned["amounts"].copy()
-    kernel.learned["amounts"][row] *= 50
+    amounts = kernel.factor.learned["amounts"].copy()
+    amounts[row] *= 50
+    kernel.factor.learned["amounts"] = amounts
     # Only the prior's mean, a thousandth of the weight, still sees it.
     changed = kernel.left_out(np.array([row]), Run()).columns(np.arange(5))
     np.testing.assert_allclose(changed, told, rtol=0.05)

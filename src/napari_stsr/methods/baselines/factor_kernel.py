@@ -96,14 +96,15 @@ class FactorKernelFitted(FieldFitted):
         """Smooth the amounts of the factors and multiply out."""
         measured = self.measured
         smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
-        return self._multiplied(smoother, run), None
+        return self.smoothed(smoother, run), None
 
     def left_out(self, locations: Ints, run: Run) -> FactorExpression:
         """Expected counts of measured locations, each told by all others."""
         places, pitch = self.measured.coordinates, self.measured.spacing_um
-        return self._multiplied(Smoother(places, places[locations], pitch, locations), run)
+        return self.smoothed(Smoother(places, places[locations], pitch, locations), run)
 
-    def _multiplied(self, smoother: Smoother, run: Run) -> FactorExpression:
+    def smoothed(self, smoother: Smoother, run: Run) -> FactorExpression:
+        """Expected counts at the places of a smoother."""
         learned, totals = self.learned, self.measured.totals
         amounts = learned["amounts"]
         factors = amounts.shape[1]

@@ -38,24 +38,19 @@ class PoissonKernelFitted(FieldFitted):
 
     per_gene: ClassVar[Mapping[str, int]] = {"bandwidth": 0}
 
-    @property
-    def reach_um(self) -> float:
-        """How far what it says of a place draws on, for the typical gene that is no mere mean."""
-        local = self.learned["bandwidth"][np.isfinite(self.learned["bandwidth"])]
-        return float(np.median(local)) if len(local) else 0.0
-
     def field(self, coordinates: Floats, run: Run) -> tuple[ScaledExpression, None]:
         """Smooth counts and totals apart and divide."""
         measured = self.measured
         smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
-        return self._smoothed(smoother), None
+        return self.smoothed(smoother), None
 
     def left_out(self, locations: Ints, run: Run) -> ScaledExpression:
         """Expected counts of measured locations, each told by all others."""
         places, pitch = self.measured.coordinates, self.measured.spacing_um
-        return self._smoothed(Smoother(places, places[locations], pitch, locations))
+        return self.smoothed(Smoother(places, places[locations], pitch, locations))
 
-    def _smoothed(self, smoother: Smoother) -> ScaledExpression:
+    def smoothed(self, smoother: Smoother) -> ScaledExpression:
+        """Expected counts at the places of a smoother."""
         measured, learned, totals = self.measured, self.learned, self.measured.totals
         share = SmoothedExpression(
             smoother,

@@ -33,6 +33,8 @@ _MOST_PAIRS = 8_000_000
 _LEAST_SHARE = 0.5
 # A place in a gap draws on so many locations at most.
 _MOST_NEAR = 256
+# Values of locations that are smoothed at once.
+_MOST_VALUES = 40_000_000
 # What one smoother keeps: 8 bytes an entry.
 _MOST_KEPT = 100_000_000
 
@@ -248,11 +250,13 @@ class SmoothedExpression:
         widths = self.bandwidth[genes]
         out[:] = self.mean[genes]
         for width in np.unique(widths[np.isfinite(widths)]):
-            at = np.flatnonzero(widths == width)
-            both = np.column_stack([self.values.dense(genes[at]), self.mass])
-            sums = self.smoother.sums(both, float(width))
-            over = sums[:, :-1] + (self.prior * self.mean[genes[at]]).astype(np.float32)
-            out[:, at] = over / (sums[:, -1:] + np.float32(self.prior))
+            same, block = np.flatnonzero(widths == width), max(1, _MOST_VALUES // len(self.mass))
+            for start in range(0, len(same), block):
+                at = same[start : start + block]
+                both = np.column_stack([self.values.dense(genes[at]), self.mass])
+                sums = self.smoother.sums(both, float(width))
+                over = sums[:, :-1] + (self.prior * self.mean[genes[at]]).astype(np.float32)
+                out[:, at] = over / (sums[:, -1:] + np.float32(self.prior))
         return out
 
     def take(self, targets: NDArray[np.int64] | NDArray[np.bool_]) -> SmoothedExpression:

@@ -75,9 +75,9 @@ class CardFitted(FieldFitted):
         near = car.weights(coordinates, sources, self.params.neighbours, width)
         values = model.continued(near, loadings)
         away, own = cKDTree(sources).query(coordinates)
-        there = away < _SAME_PLACE * measured.lattice.pitch_um
+        there = away < _SAME_PLACE * measured.spacing_um
         values[there] = loadings[own[there]]
-        smoother = Smoother(measured.coordinates, coordinates, measured.lattice.pitch_um)
+        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
         depth = smooth_depth(smoother, measured.totals, float(learned["depth_bandwidth"]))
         mixed = composition(values) * depth[:, None]
         return FactorExpression(mixed.astype(np.float32), learned["profiles"]), None
@@ -92,8 +92,8 @@ def composition(loadings: Floats) -> Floats:
 def bandwidth_um(measured: Measured, pitches: float) -> float:
     """Width of the Gaussian weights in µm."""
     if pitches > 0:
-        return pitches * measured.lattice.pitch_um
-    return 0.1 * max(float(np.ptp(measured.coordinates, axis=0).max()), measured.lattice.pitch_um)
+        return pitches * measured.spacing_um
+    return 0.1 * max(float(np.ptp(measured.coordinates, axis=0).max()), measured.spacing_um)
 
 
 class Card(FieldMethod):
@@ -146,7 +146,7 @@ class Card(FieldMethod):
         yield Progress("profiles of all genes", 0, 1, 0.9)
         profiles = _profiles(measured, rows[taught], smooth[taught], run)
         left_out = LeftOut.of(
-            measured.coordinates, measured.totals > 0, measured.lattice.pitch_um, run.seed
+            measured.coordinates, measured.totals > 0, measured.spacing_um, run.seed
         )
         depth = depth_bandwidth(left_out, measured.totals, run.cancel.check)
         return {

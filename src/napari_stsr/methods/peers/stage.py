@@ -95,7 +95,7 @@ class StageFitted(FieldFitted):
         measured, learned = self.measured, self.learned
         places = (coordinates - learned["origin"]) / learned["side"]
         logs = LinearExpression(hidden(places, learned), learned["weight"], learned["bias"])
-        smoother = Smoother(measured.coordinates, coordinates, measured.lattice.pitch_um)
+        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
         depth = smooth_depth(smoother, measured.totals, float(learned["depth_bandwidth"]))
         return LoggedExpression(logs, depth), None
 
@@ -158,7 +158,7 @@ class Stage(FieldMethod):
 
         lesson = _Lesson.of(slide, measured, params)
         left_out = LeftOut.of(
-            measured.coordinates, measured.totals > 0, measured.lattice.pitch_um, run.seed
+            measured.coordinates, measured.totals > 0, measured.spacing_um, run.seed
         )
         width = depth_bandwidth(left_out, measured.totals, run.cancel.check)
         with loop.seeded(run.seed, "stage"):

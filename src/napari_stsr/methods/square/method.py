@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate, Fitted, Method
-from napari_stsr.methods.baselines.factor_kernel import FactorKernel
+from napari_stsr.methods.kernel_pair import KernelPair
 from napari_stsr.methods.parameters import Params
 from napari_stsr.methods.square.params import PRESETS, SquareParams
 from napari_stsr.slides import Slide, Targets
@@ -143,8 +143,7 @@ class _Sizes:
         step = 20e-3 + 4e-8 * self.decoded + 5e-9 * attended
         seconds += step * self.steps(p.graph_steps, _GRAPH_PASSES)
         if p.mix != "off":
-            kernel = FactorKernel()
-            seconds += kernel.seconds(self.slide, kernel.parameters("auto"))
+            seconds += KernelPair().seconds(self.slide, None)
         seconds += 5e-8 * min(n, 5000) * (further + 3.2 * min(further, 1000))
         # Uncertainty is measured on locations left out, seen and taken as a mean, and on parts.
         seconds += 1.5 + 2e-7 * every * (3 * min(n, 500) + 500)

@@ -25,7 +25,7 @@ from napari_stsr.methods.square.uncertainty import Spread
 from napari_stsr.results.posterior import Trust
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale
 
-_FORMAT = "napari-stsr square 5"
+_FORMAT = "napari-stsr square 6"
 _SPREAD = tuple(part.name for part in fields(Spread))
 
 
@@ -147,11 +147,8 @@ def _companion_state(companion: Companion | None) -> dict[str, Any] | None:
     """What the companion learned; its slide is that of the networks."""
     if companion is None:
         return None
-    kept = companion.kept()
-    kernel = str(kept.pop("kernel"))
-    arrays = {"totals": companion.kernel.measured.totals, **kept}
+    arrays = {"totals": companion.kernel.measured.totals, **companion.kept()}
     return {
-        "kernel": kernel,
         "seed": companion.kernel.seed,
         "arrays": {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()},
     }
@@ -161,7 +158,6 @@ def _companion(learned: Learned, state: Mapping[str, Any] | None) -> Companion |
     if state is None:
         return None
     arrays = {name: value.numpy() for name, value in state["arrays"].items()}
-    arrays["kernel"] = np.array(state["kernel"])
     measured = Measured(
         learned.name,
         learned.genes,

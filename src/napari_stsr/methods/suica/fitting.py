@@ -110,9 +110,7 @@ class Fitting:
     def _depth_bandwidth(self) -> float:
         """Bandwidth in µm at which left-out depths are told best."""
         measured, run = self.measured, self.run
-        told = LeftOut.of(
-            measured.coordinates, measured.totals > 0, measured.lattice.pitch_um, run.seed
-        )
+        told = LeftOut.of(measured.coordinates, measured.totals > 0, measured.spacing_um, run.seed)
         return depth_bandwidth(told, self.lesson.depths, run.cancel.check)
 
     def _batches(self) -> int:
@@ -329,6 +327,7 @@ class Fitting:
             rng = np.random.default_rng([self.run.seed, 9])
             chosen = np.sort(rng.choice(len(chosen), _MOST_DECODED, replace=False))
         counts = Counts(self.measured.counts.rows[lesson.rows[chosen]]).genes(further)
+        offset = np.log(lesson.totals[chosen])
         fitted, ridge = self._fitted(learned), 0.0
 
         def checked(done: float) -> None:
@@ -337,9 +336,11 @@ class Fitting:
         states = fitted.states(lesson.places[chosen], self.run)
         for member, (hidden, log_norm) in enumerate(states):
             yield Progress("decoding all other genes", member, self.params.members, _TRAINED)
-            offset = (np.log(lesson.totals[chosen]) - log_norm).astype(np.float32)
-            ridge = ridge or chosen_ridge(hidden, offset, counts, self.run.seed, checked)
-            weight, bias = poisson_weights(hidden, offset, counts, ridge=ridge, checked=checked)
+            # What a member is held out from it must not see here either.
+            seen = np.flatnonzero(lesson.seen(member)[chosen])
+            told = hidden[seen], (offset - log_norm)[seen].astype(np.float32), counts[seen]
+            ridge = ridge or chosen_ridge(*told, self.run.seed, checked)
+            weight, bias = poisson_weights(*told, ridge=ridge, checked=checked)
             learned["weight"][member, further], learned["bias"][member, further] = weight, bias
 
     def _companion(self, learned: Arrays) -> Generator[Progress, None, None]:

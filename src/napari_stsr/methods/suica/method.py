@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate
 from napari_stsr.methods.field import FieldFitted, FieldMethod
+from napari_stsr.methods.kernel_pair import KernelPair
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params
 from napari_stsr.methods.suica.params import PASSES, PRESETS, SuicaParams
@@ -52,6 +53,16 @@ class Suica(FieldMethod):
                 f"The published form has one field, not {params.members}.",
                 "Set members to 1, or the objective to counts.",
             )
+        if params.leak and params.members == 1:
+            raise InputError(
+                "The leak shows the graph what is held out, and one member holds nothing out.",
+                "Turn it off, or set members to 2 or more.",
+            )
+        if params.ablation == "dice" and params.objective == "counts":
+            raise InputError(
+                "Only the published objective has a Dice loss to leave out.",
+                "Set the objective to published, or choose another ablation.",
+            )
 
     def estimate(self, slide: Slide, targets: Targets, params: Params) -> Estimate:
         """Memory and time of training and prediction; the constants were measured on one core."""
@@ -76,6 +87,8 @@ class Suica(FieldMethod):
         # Wide layers run near the processor's peak, and leave silent genes out.
         seconds = 3 + flops / (8e10 if published else 4e10) + 2e-8 * slide.counts.nnz
         seconds += len(targets) * p.members * 2e-9 * (genes * p.hidden / 100 + p.width * 500)
+        if p.mix != "off":
+            seconds += KernelPair().seconds(slide, None)
         memory = 700e6 + 24.0 * slide.counts.nnz + 4.0 * min(n * genes, 250e6)
         memory += 32.0 * codec + 4.0 * len(targets) * p.hidden * (1 + p.members)
         memory += 4.0 * n * p.width if published else 12.0 * p.members * batch * genes

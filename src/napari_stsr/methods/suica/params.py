@@ -78,7 +78,7 @@ class SuicaParams(FieldParams):
         False,
         "Published leak",
         "Embed training locations on a graph that contains those held out, as the published code "
-        "does; for comparison only.",
+        "does; for comparison only. Needs an ensemble: one member holds nothing out.",
         advanced=True,
     )
     neighbours: int = parameter(

@@ -91,9 +91,11 @@ class AutoencoderTraining(nn.Module):
 
 
 def _blind(lesson: Lesson, member: int) -> Ints:
-    """Locations a member does not see, as many as a validation takes."""
-    members = int(lesson.fold.max()) + 1
-    return np.flatnonzero(~lesson.seen(member))[: _MOST_VALIDATED // members]
+    """Locations a member does not see, as many as a validation takes, from all over the slide."""
+    members, blind = int(lesson.fold.max()) + 1, np.flatnonzero(~lesson.seen(member))
+    many = min(len(blind), _MOST_VALIDATED // members)
+    # Rows often stand in the order of their places: the first would be one edge of the tissue.
+    return blind[np.linspace(0, len(blind) - 1, many).astype(np.int64)]
 
 
 def _unlikeliness(batch: SparseBatch, logits: Tensor, typical: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -275,9 +276,8 @@ class EnhancePanel(Panel):
         except InputError as error:
             self.runs.say(Failure(str(error), ""))
             return
-        self._submit(
-            lambda: [desk.enhance(p, Run(seed=model.seed), model) for p in request.plans(slide)]
-        )
+        run = partial(Run, seed=model.seed, device=self.device.device)
+        self._submit(lambda: [desk.enhance(p, run(), model) for p in request.plans(slide)])
 
     def _submit(self, submit: Callable[[], list[EnhanceJob]]) -> None:
         self.runs.run_button.setEnabled(False)

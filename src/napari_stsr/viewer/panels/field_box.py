@@ -56,6 +56,7 @@ class FieldBox(QWidget):
         self._field: Field | None = None
         self._painted: Painted | None = None
         self._place: NDArray[np.float64] | None = None
+        self._left_out = ""
         self._painter = FieldPainter(self)
         self._profiler = Background(self)
         self._make()
@@ -119,6 +120,7 @@ class FieldBox(QWidget):
         if field is self._field and field is not None:
             return
         self._painter.stop()
+        self._profiler.forget()
         self._field, self._painted, self._place = field, None, None
         self._desk.scene.end_field()
         self.profile.setChecked(False)
@@ -217,6 +219,7 @@ class FieldBox(QWidget):
     def _on_drawn(self) -> None:
         if self.shown:
             self.refresh()
+        self.refresh_profile()
 
     def _on_step(self, step_um: float) -> None:
         keep("explore/field step", step_um)
@@ -259,6 +262,7 @@ class FieldBox(QWidget):
         elif not on and self.on_click in callbacks:
             callbacks.remove(self.on_click)
         if not on:
+            self._profiler.forget()
             self._place = None
             self._desk.scene.show_place(None)
         self.profiling.emit(on)
@@ -283,10 +287,14 @@ class FieldBox(QWidget):
         here = [] if view is None or view.gene is None else [view.gene]
         wanted = dict.fromkeys([*here, *kept("explore/pins", [])])
         both = set(field.genes.ids.tolist()) & set(slide.genes.ids.tolist())
-        genes = [gene for gene in wanted if gene in both][:_MOST_GENES]
+        able = [gene for gene in wanted if gene in both]
+        genes = able[:_MOST_GENES]
         if not genes:
-            self._tell("Pin genes with ★ to see their profile.")
+            few = "None of the pinned genes was predicted." if wanted else "Pin genes with ★."
+            self._tell(few)
+            self.plot.show_profile(None)
             return
+        self._left_out = _left_out(len(able) - len(genes), len(wanted) - len(able))
         self._desk.scene.show_place(place)
         self._profiler.ask(lambda: Profile.of(field, slide, genes, place))
 
@@ -296,7 +304,7 @@ class FieldBox(QWidget):
         self._tell(
             f"At x {x:.0f}, y {y:.0f} µm: counts expected of a whole location there, by "
             f"{self._field.title if self._field is not None else 'the method'}; measured "
-            f"{profile.away_um:.0f} µm away. Bars are logarithmic."
+            f"{profile.away_um:.0f} µm away. Bars are logarithmic.{self._left_out}"
         )
 
     def _on_no_profile(self, failure: Failure) -> None:
@@ -307,6 +315,15 @@ class FieldBox(QWidget):
     def _tell(self, text: str) -> None:
         self.profile_said.setText(text)
         self.profile_said.setVisible(bool(text))
+
+
+def _left_out(further: int, unknown: int) -> str:
+    """Say which genes a profile leaves out."""
+    said = [
+        f"{further} more pinned than fit here" if further else "",
+        f"{unknown} not predicted" if unknown else "",
+    ]
+    return f" Left out: {', '.join(filter(None, said))}." if any(said) else ""
 
 
 def _name(field: Field, painted: Painted) -> str:

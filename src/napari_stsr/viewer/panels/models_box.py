@@ -77,7 +77,12 @@ class ModelsBox(QWidget):
         self._worker.failed.connect(self._on_failed)
         self._finder.answered.connect(self._on_found)
         self._finder.failed.connect(self._on_failed)
+        desk.slide_changed.connect(self._on_slide)
         self.refresh()
+        self._on_slide()
+
+    def _on_slide(self) -> None:
+        """Another slide forgets the models in memory; those saved stay in the list."""
         self.look_in(kept(_FOLDER, ""))
 
     def _make_buttons(self, column: QVBoxLayout) -> None:
@@ -177,6 +182,7 @@ class ModelsBox(QWidget):
         def then(_: object) -> None:
             size = Path(path).stat().st_size / 1e6
             self._say("good", f"Written: {path} ({size:.1f} MB)")
+            self.look_in(kept(_FOLDER, ""))
 
         self._start(f"Writing {Path(path).name} …", lambda: save_model(model, path), then)
 
