@@ -53,6 +53,13 @@ def test_parts_of_the_whole_slide_carry_the_record_to_repeat_them(slide):
     np.testing.assert_allclose(sums, slide.counts.dense(slide.genes.columns(record["genes"])), 1e-5)
 
 
+def test_a_gene_named_twice_is_predicted_once(slide, tmp_path):
+    twice = ["SIM005", str(slide.genes.symbols[slide.genes.column("SIM005")]), "SIM001"]
+    assert enhance(slide, "fake", genes=twice).genes.ids.tolist() == ["SIM005", "SIM001"]
+    model = fit(slide, "fake")
+    assert predict(model, genes=twice).genes.ids.tolist() == ["SIM005", "SIM001"]
+
+
 def test_a_region_learns_from_its_halo_and_predicts_inside_only(slide, square_mm):
     plan = Plan("fake", region=square_mm)
     learned, targets = plan.prepare(slide)

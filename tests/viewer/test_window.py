@@ -3,6 +3,8 @@
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QWidget
 
+from napari_stsr.viewer.launch import dock_of
+from napari_stsr.viewer.panels.explore import ExplorePanel
 from napari_stsr.viewer.panels.panel import MIN_WIDTH
 
 
@@ -48,3 +50,22 @@ def test_closing_the_window_ends_a_run(opened, method):
     method.gate.set()
     opened.desk.close()
     assert job.ended
+
+
+def test_a_panel_that_was_closed_listens_no_longer(opened, qtbot):
+    viewer, gone = opened.viewer, []
+    moving, dragging = list(viewer.mouse_move_callbacks), list(viewer.mouse_drag_callbacks)
+    panel = ExplorePanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Explore again")
+    panel.destroyed.connect(lambda: gone.append(True))
+    panel.field.profile.setChecked(True)
+    assert len(viewer.mouse_move_callbacks) == len(moving) + 1
+    assert len(viewer.mouse_drag_callbacks) == len(dragging) + 1
+    viewer.window.remove_dock_widget(dock_of(panel))
+    opened.wait(lambda: gone)
+    assert viewer.mouse_move_callbacks == moving
+    assert viewer.mouse_drag_callbacks == dragging
+    # What the others listen to goes on.
+    viewer.scene.camera.zoom *= 1.5
+    with qtbot.waitSignal(opened.desk.scene.drawn, timeout=20_000):
+        opened.desk.look(gene=str(opened.desk.slide.genes.ids[4]))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.methods import get_method
 from napari_stsr.methods.suica.fitted import SuicaFitted
-from napari_stsr.slides import Slide
+from napari_stsr.methods.suica.lesson import Lesson
+from napari_stsr.methods.suica.stages import blind
+from napari_stsr.slides import Lattice, Slide
 from napari_stsr.slides.simulate import Simulation, simulate
 from napari_stsr.slides.targets import points
 from napari_stsr.training import Run
@@ -188,7 +192,38 @@ def test_what_cannot_be_is_refused_in_words(simulation: Simulation) -> None:
     slide, method = simulation.slide, get_method("suica")
     with pytest.raises(InputError, match="one field"):
         method.check(slide, slide.locations(), method.parameters("paper", {"members": 3}))
+    with pytest.raises(InputError, match="holds nothing out"):
+        method.check(slide, slide.locations(), method.parameters("paper", {"leak": True}))
+    with pytest.raises(InputError, match="Dice"):
+        method.check(slide, slide.locations(), method.parameters("auto", {"ablation": "dice"}))
     poor = simulate("realistic", "square", (6, 6), 8, 0, image=False, tissue=False).slide
     few = poor.with_counts(type(poor.counts)((poor.counts.rows > 0).astype(np.float32).tocsr()))
     with pytest.raises(InputError, match="left to learn from"):
         fit(few, "paper")
+
+
+def test_training_is_judged_all_over_the_slide() -> None:
+    """Rows often stand in the order of their places."""
+    many = 8000
+    fold = np.random.default_rng(0).permutation(many) % 4
+    nothing = sparse.csr_matrix((many, 1), dtype=np.float32)
+    places = np.column_stack([np.arange(many), np.zeros(many)])
+    lesson = Lesson(
+        np.arange(many), np.arange(1), nothing, np.ones(many), np.ones(many), places, fold
+    )
+    for member in range(4):
+        rows = blind(lesson, member)
+        assert (fold[rows] == member).all()
+        shares = np.bincount(rows * 5 // many, minlength=5) / len(rows)
+        assert shares.min() > 0.15
+
+
+def test_places_that_are_measured_twice_get_finite_answers() -> None:
+    one = simulate("realistic", "square", (8, 8), 20, 0, image=False, tissue=False).slide
+    both = np.tile(np.arange(len(one)), 2)
+    twice = replace(
+        one.take(both),
+        barcodes=np.array([f"spot{number}" for number in range(len(both))]),
+        lattice=Lattice.none(one.coordinates[both]),
+    )
+    assert np.isfinite(fit(twice, "fast").predict(twice.locations()).expression()).all()

@@ -100,6 +100,17 @@ def test_a_folder_is_kept_between_starts(opened, tmp_path, qtbot):
     assert gone.said.text() == ""
 
 
+def test_a_saved_model_stays_in_the_list_on_another_slide(opened, tmp_path, slide):
+    box = opened.enhance.models
+    keep("models/folder", str(tmp_path))
+    own = opened.run()
+    opened.wait(lambda: len(lines(opened)) == 1)
+    box.save(own.model, str(tmp_path / "kept.stsr"))
+    opened.wait(lambda: "Written" in said(opened))
+    opened.desk.adopt(slide.take(np.arange(60)))
+    opened.wait(lambda: [line[:9] for line in lines(opened)] == ["kept.stsr"])
+
+
 def test_what_does_not_fit_is_told_in_words(opened, tmp_path, slide):
     box = opened.enhance.models
     (tmp_path / "x.stsr").write_bytes(b"no model")

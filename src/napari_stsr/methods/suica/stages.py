@@ -85,12 +85,12 @@ class AutoencoderTraining(nn.Module):
         """
         losses = []
         for member in range(len(self.networks)):
-            batch, said = self._said(member, _blind(self.lesson, member), every)
+            batch, said = self._said(member, blind(self.lesson, member), every)
             losses.append(_unlikeliness(batch, said, self.typical))
         return float(torch.cat(losses).mean())
 
 
-def _blind(lesson: Lesson, member: int) -> Ints:
+def blind(lesson: Lesson, member: int) -> Ints:
     """Locations a member does not see, as many as a validation takes, from all over the slide."""
     members, blind = int(lesson.fold.max()) + 1, np.flatnonzero(~lesson.seen(member))
     many = min(len(blind), _MOST_VALIDATED // members)
@@ -204,7 +204,7 @@ class CountTraining(nn.Module):
         """Loss at locations, each told by the member that is blind to it."""
         losses = []
         for member in range(len(self.decoders)):
-            held = torch.from_numpy(_blind(self.lesson, member))
+            held = torch.from_numpy(blind(self.lesson, member))
             z = self.ensemble(self.encoded.at(held))[member]
             losses.append(self._losses(member, held, z))
         return float(torch.cat(losses).mean())

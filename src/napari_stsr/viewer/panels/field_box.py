@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ class FieldBox(QWidget):
         events = desk.viewer.scene.camera.events
         events.center.connect(self._on_camera)
         events.zoom.connect(self._on_camera)
+        self.destroyed.connect(partial(_unfollow, events, self._on_camera))
 
     def _on_closing(self) -> None:
         self._rest.stop()
@@ -315,6 +317,12 @@ class FieldBox(QWidget):
     def _tell(self, text: str) -> None:
         self.profile_said.setText(text)
         self.profile_said.setVisible(bool(text))
+
+
+def _unfollow(events: Any, callback: Any, _: object = None) -> None:
+    """Stop following the camera."""
+    events.center.disconnect(callback)
+    events.zoom.disconnect(callback)
 
 
 def _left_out(further: int, unknown: int) -> str:

@@ -33,6 +33,8 @@ class Panel(QScrollArea):
     viewer : Viewer
     """
 
+    _docked = False
+
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.desk: Desk = desk_of(viewer)
@@ -45,6 +47,15 @@ class Panel(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(MIN_WIDTH)
+
+    def event(self, event: QEvent) -> bool:
+        """End with its dock: napari takes a panel that is closed out of it, and keeps no hold."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                # Otherwise what listens to viewer and desk would go on unseen.
+                self.deleteLater()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
         """Learn which window to outlive no longer."""
