@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ class FieldBox(QWidget):
         events = desk.viewer.scene.camera.events
         events.center.connect(self._on_camera)
         events.zoom.connect(self._on_camera)
-        self.destroyed.connect(partial(_unfollow, events, self._on_camera))
+        self.destroyed.connect(partial(_unfollow, events, WeakMethod(self._on_camera)))
 
     def _on_closing(self) -> None:
         self._rest.stop()
@@ -319,10 +320,12 @@ class FieldBox(QWidget):
         self.profile_said.setVisible(bool(text))
 
 
-def _unfollow(events: Any, callback: Any, _: object = None) -> None:
-    """Stop following the camera."""
-    events.center.disconnect(callback)
-    events.zoom.disconnect(callback)
+def _unfollow(events: Any, following: WeakMethod[Callable[[], None]], _: object = None) -> None:
+    """Stop following the camera; must not hold the box itself."""
+    callback = following()
+    if callback is not None:
+        events.center.disconnect(callback)
+        events.zoom.disconnect(callback)
 
 
 def _left_out(further: int, unknown: int) -> str:
