@@ -91,7 +91,7 @@ Square's `auto` was chosen on splits inside the training part of fold 0, so only
 looked at on the sets named in [Square beside a kernel](decisions/mixing.md), where it stands alone.
 SUICA's was chosen on splits inside the training part of fold 0 of her2st_C2 and st_mob1. Earlier
 states of this table led to [gaps told by their rim](decisions/gaps.md) and to the Poisson kernel as
-a [companion](decisions/mixing.md#which-kernel), which was tried inside the training part of fold 0
+a [companion](decisions/mixing.md#two-kernels), which was tried inside the training part of fold 0
 of merfish_mouse_poa; on dlpfc_151674 and xenium_breast_patch_a nothing was chosen.
 """
 

@@ -44,8 +44,8 @@ class SquareParams(Params):
     mix: str = parameter(
         "kernel",
         "Mixed with",
-        "Take the mean of Square and of a kernel (factor kernel, or Poisson kernel where that is "
-        "clearly likelier), in the shares that held-out locations decide; or Square alone (off).",
+        "Take the mean of Square and of a pair of kernels (factor kernel and Poisson kernel, mixed "
+        "gene by gene), in the shares that held-out locations decide; or Square alone (off).",
         choices=("kernel", "off"),
     )
     own_counts: bool = parameter(

@@ -33,8 +33,8 @@ class SuicaParams(FieldParams):
     mix: str = parameter(
         "kernel",
         "Mixed with",
-        "Take the mean of SUICA and of a kernel (factor kernel, or Poisson kernel where that is "
-        "clearly likelier), in the shares that held-out locations decide; or SUICA alone (off).",
+        "Take the mean of SUICA and of a pair of kernels (factor kernel and Poisson kernel, mixed "
+        "gene by gene), in the shares that held-out locations decide; or SUICA alone (off).",
         choices=("kernel", "off"),
     )
     own_counts: bool = parameter(
