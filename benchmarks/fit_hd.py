@@ -52,7 +52,7 @@ def main() -> None:
         try:
             progress = next(fitting)
         except StopIteration as end:
-            result = end.value
+            result, longest = end.value, max(longest, time.monotonic() - last)
             break
         longest, last = max(longest, time.monotonic() - last), time.monotonic()
         if progress.stage != stage:

@@ -43,6 +43,7 @@ SHARES = np.linspace(0.0, 1.0, 11)
 _MOST_JUDGED = 2000
 # Left-out locations that judge, and those that vote for the factor kernel beforehand.
 _MOST_JUDGES, _VOTES_FOR_FACTORS = 1000, 100
+_BLOCK_GENES = 100
 _TINY = 1e-9
 
 
@@ -148,8 +149,8 @@ class KernelPair(FieldMethod):
         counting = PoissonKernel()
         fitting = counting.fit(slide, counting.parameters("auto"), run, judged)
         poisson = yield from spanned(fitting, (0.6, 0.95))
-        yield Progress("comparing kernels", 0, 1, 0.95)
-        share = _shares(factor.of_genes(slide, judged), poisson, run)
+        comparing = _shares(factor.of_genes(slide, judged), poisson, run)
+        share = yield from spanned(comparing, (0.95, 1.0))
         held = {f"poisson/{name}": array for name, array in poisson.learned.items()}
         asked = measured.gene_columns
         held |= {
@@ -193,18 +194,25 @@ def best_shares(one: Floats32, other: Floats32, truth: NDArray[np.floating[Any]]
     return np.asarray(SHARES @ posterior(likelihood) * (r / (r + _VOTES_FOR_FACTORS)))
 
 
-def _shares(factor: FieldFitted, poisson: FieldFitted, run: Run) -> Floats:
+def _shares(
+    factor: FieldFitted, poisson: FieldFitted, run: Run
+) -> Generator[Progress, None, Floats]:
     """Shares of the Poisson kernel, both fitted to the same genes."""
     assert isinstance(factor, FactorKernelFitted)
     assert isinstance(poisson, PoissonKernelFitted)
-    measured = poisson.measured
+    measured, many = poisson.measured, len(poisson.measured.genes)
     able = np.flatnonzero(measured.totals > 0)
     rng = np.random.default_rng([run.seed, 47])
     judges = np.sort(rng.permutation(able)[:_MOST_JUDGES])
-    genes = np.arange(len(measured.genes))
     truth = measured.counts.rows[judges].toarray().astype(np.float32)
-    one, other = (kernel.left_out(judges, run).columns(genes) for kernel in (factor, poisson))
-    run.cancel.check()
+    one = factor.left_out(judges, run).columns(np.arange(many))
+    other, said = np.empty_like(one), poisson.left_out(judges, run)
+    # On a large slide every gene takes a look at all locations.
+    for start in range(0, many, _BLOCK_GENES):
+        run.cancel.check()
+        yield Progress("comparing kernels", start, many, start / many)
+        genes = np.arange(start, min(start + _BLOCK_GENES, many))
+        other[:, genes] = said.columns(genes)
     return best_shares(one, other, truth)
 
 
