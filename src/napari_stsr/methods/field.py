@@ -25,7 +25,7 @@ from napari_stsr.results import Enhancement
 from napari_stsr.results.expression import Composed, Expression, ScaledExpression
 from napari_stsr.results.posterior import OwnCounts, Trust
 from napari_stsr.slides import Slide, Targets, points
-from napari_stsr.training.progress import Progress, Run
+from napari_stsr.training.progress import Progress, Run, outcome
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -99,18 +99,31 @@ class FieldFitted(Fitted):
             Standard deviation of the expected counts, if the method has one.
         """
 
+    def telling(
+        self, coordinates: Floats, run: Run
+    ) -> Generator[Progress, None, tuple[Expression, Expression | None]]:
+        """`field` with reports on the way; a method that takes long there reports its steps."""
+        yield Progress("predicting", 0, 1, 1.0)
+        return self.field(coordinates, run)
+
     def predict(self, targets: Targets, run: Run | None = None) -> Enhancement:
         """Predict at subspots of the learned slide, or at any grid or points.
 
         Conservation holds for subspots, whole locations at a time, also where only some of a
         location's parts are asked for.
         """
+        return outcome(self.predicting(targets, run))
+
+    def predicting(
+        self, targets: Targets, run: Run | None = None
+    ) -> Generator[Progress, None, Enhancement]:
+        """Predict with reports on the way; see `predict`."""
         run = run or Run()
         run.cancel.check()
         if targets.kind == "subspots":
-            return self._subspots(targets, run)
+            return (yield from self._subspots(targets, run))
         share = targets.area_um2 / self._location_area(targets)
-        expected, sd = self.field(targets.coordinates, run)
+        expected, sd = yield from self.telling(targets.coordinates, run)
         counted = None
         if self.trust is not None:
             there = self.measured.coordinates, self.measured.spacing_um
@@ -152,10 +165,10 @@ class FieldFitted(Fitted):
         centres = points(places, self.measured.diameter_um).coordinates
         return self.field(centres, run)[0]
 
-    def _subspots(self, targets: Targets, run: Run) -> Enhancement:
+    def _subspots(self, targets: Targets, run: Run) -> Generator[Progress, None, Enhancement]:
         measured = self.measured
         parts = Parts.of(targets, measured.lattice, measured.coordinates)
-        field, sd = self.field(parts.places, run)
+        field, sd = yield from self.telling(parts.places, run)
         counted = self._own_counts(field, parts.parent, parts.each)
         expected, sd = _scaled(field, sd, parts.share)
         answer = Answer.of(expected, sd, counted)

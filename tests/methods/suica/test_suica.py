@@ -188,6 +188,23 @@ def test_cancel_ends_it_at_the_next_report(simulation: Simulation) -> None:
         outcome(work)
 
 
+def test_predicting_tells_how_far_it_is_and_can_be_cancelled(
+    fitted: SuicaFitted, simulation: Simulation
+) -> None:
+    x, y = np.meshgrid(np.linspace(0, 3000, 300), np.linspace(0, 3000, 300))
+    many = points(np.column_stack([x.ravel(), y.ravel()]), 50.0)
+    run = Run(device="cpu")
+    told = [report.fraction for report in fitted.predicting(many, run)]
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert 0 < told[0] < told[-1] <= 1
+    work = fitted.predicting(many, run)
+    next(work)
+    run.cancel.cancel()
+    with pytest.raises(Cancelled):
+        outcome(work)
+
+
 def test_what_cannot_be_is_refused_in_words(simulation: Simulation) -> None:
     slide, method = simulation.slide, get_method("suica")
     with pytest.raises(InputError, match="one field"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cached_property
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ from napari_stsr.results.expression import (
 from napari_stsr.results.posterior import Trust
 from napari_stsr.slides import Slide
 from napari_stsr.training.device import limited_threads, placed, resolve_device
-from napari_stsr.training.progress import Run
+from napari_stsr.training.progress import Progress, Run, outcome, reported
 
 Arrays = dict[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -53,13 +53,22 @@ class SuicaFitted(FieldFitted):
 
     def field(self, coordinates: Floats, run: Run) -> tuple[Expression, Expression | None]:
         """Decode the fields' embeddings at each place, times a smooth depth."""
+        return outcome(self.telling(coordinates, run))
+
+    def telling(
+        self, coordinates: Floats, run: Run
+    ) -> Generator[Progress, None, tuple[Expression, Expression | None]]:
+        """`field`, reporting how far the places are decoded."""
         measured = self.measured
         smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
         with limited_threads(run.threads):
             depth = self._depth(smoother)
+            steps, whole = len(coordinates) * self._passes, (0.0, 1.0)
             if self.published:
-                return self._published(coordinates, depth, run), None
-            own = self._decoded(coordinates, depth, run)
+                scaling = self._scaled(coordinates, depth, run)
+                return (yield from reported(scaling, "predicting", steps, whole, run)), None
+            decoding = self._decoded(coordinates, depth, run)
+            own = yield from reported(decoding, "predicting", steps, whole, run)
         expected: Expression = own
         if self.companion is not None:
             other, _ = self.companion.kernel.field(coordinates, run)
@@ -105,40 +114,58 @@ class SuicaFitted(FieldFitted):
             decoder.layers.load_state_dict(_state(learned, f"decoder/{member}/"))
         return ensemble.eval(), decoders
 
-    def _hidden(self, places: Floats, run: Run) -> Iterator[Floats32]:
-        """Hidden states (m, h) at places in µm, member after member."""
-        ensemble, decoders = self._modules
-        for own_field, own_decoder in zip(ensemble.members, decoders, strict=True):
-            field, decoder = placed(own_field, run.device), placed(own_decoder, run.device)
-            device = decoder.output.weight.device
-            out = np.empty((len(places), self.learned["weight"].shape[2]), dtype=np.float32)
-            for start in range(0, len(places), _CHUNK):
-                run.cancel.check()
-                part = slice(start, start + _CHUNK)
-                some = torch.from_numpy(places[part].astype(np.float32)).to(device)
-                with torch.no_grad():
-                    hidden = decoder.hidden(field(*cast(Any, field).encode(some)))
-                out[part] = hidden.cpu().numpy()
-            yield out
+    @property
+    def _passes(self) -> int:
+        """How often every place is looked at to decode it."""
+        return 1 if self.published else 2 * len(self._modules[1])
 
-    def _log_norm(self, hidden: Floats32, member: int, run: Run) -> Floats32:
-        """Log of the softmax denominators over the genes trained on."""
+    def _hidden(
+        self, places: Floats, member: int, run: Run, done: int = 0
+    ) -> Generator[float, None, Floats32]:
+        """Hidden states (m, h) of a member at places in µm; yields the places done so far."""
+        ensemble, decoders = self._modules
+        field = placed(ensemble.members[member], run.device)
+        decoder = placed(decoders[member], run.device)
+        device = decoder.output.weight.device
+        out = np.empty((len(places), self.learned["weight"].shape[2]), dtype=np.float32)
+        for start in range(0, len(places), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            some = torch.from_numpy(places[part].astype(np.float32)).to(device)
+            with torch.no_grad():
+                hidden = decoder.hidden(field(*cast(Any, field).encode(some)))
+            out[part] = hidden.cpu().numpy()
+            yield done + min(part.stop, len(places))
+        return out
+
+    def _log_norm(
+        self, hidden: Floats32, member: int, run: Run, done: int = 0
+    ) -> Generator[float, None, Floats32]:
+        """Log of the softmax denominators over the genes trained on; yields as `_hidden`."""
         device = torch.device(resolve_device(run.device))
         weight = torch.from_numpy(self.learned["trained_weight"][member]).to(device)
         bias = torch.from_numpy(self.learned["trained_bias"][member]).to(device)
         out = np.empty(len(hidden), dtype=np.float32)
         for start in range(0, len(hidden), _CHUNK // 4):
-            run.cancel.check()
             part = slice(start, start + _CHUNK // 4)
             some = torch.from_numpy(hidden[part]).to(device)
             logits = nn.functional.linear(some, weight, bias)
             out[part] = torch.logsumexp(logits, dim=1).cpu().numpy()
+            yield done + min(part.stop, len(hidden))
         return out
 
-    def states(self, places: Floats, run: Run) -> Iterator[tuple[Floats32, Floats32]]:
-        """Hidden states (m, h) and log softmax denominators (m,), member after member."""
-        for member, hidden in enumerate(self._hidden(places, run)):
-            yield hidden, self._log_norm(hidden, member, run)
+    def states(
+        self, places: Floats, run: Run
+    ) -> Generator[float, None, list[tuple[Floats32, Floats32]]]:
+        """Hidden states (m, h) and log softmax denominators (m,) of every member.
+
+        Yields how many places were looked at, of all passes together.
+        """
+        found = []
+        for member in range(len(self._modules[1])):
+            hidden = yield from self._hidden(places, member, run, 2 * member * len(places))
+            before = (2 * member + 1) * len(places)
+            found.append((hidden, (yield from self._log_norm(hidden, member, run, before))))
+        return found
 
     def left_out(self, rows: Ints, fold: Ints, run: Run) -> BlindExpression:
         """Expected counts at measured locations, each told by the member blind to it.
@@ -156,20 +183,27 @@ class SuicaFitted(FieldFitted):
         """What all members say of measured locations, at the depth all others tell."""
         measured, places = self.measured, self.measured.coordinates[rows]
         smoother = Smoother(measured.coordinates, places, measured.spacing_um, rows)
-        return self._decoded(places, self._depth(smoother), run)
+        work = self._decoded(places, self._depth(smoother), run)
+        return outcome(reported(work, "predicting", len(places) * self._passes, (0.0, 1.0), run))
 
-    def _decoded(self, places: Floats, depth: Floats32, run: Run) -> EnsembleExpression:
+    def _decoded(
+        self, places: Floats, depth: Floats32, run: Run
+    ) -> Generator[float, None, EnsembleExpression]:
+        """What all members say; yields as `states`."""
         weight, bias = self.learned["weight"], self.learned["bias"]
         ones = np.ones(len(places), dtype=np.float32)
-        members = []
-        for member, hidden in enumerate(self._hidden(places, run)):
-            norm = self._log_norm(hidden, member, run)
-            members.append(DecodedExpression(hidden, weight[member], bias[member], norm, ones))
-        return EnsembleExpression(tuple(members), depth)
+        states = yield from self.states(places, run)
+        members = tuple(
+            DecodedExpression(hidden, weight[member], bias[member], norm, ones)
+            for member, (hidden, norm) in enumerate(states)
+        )
+        return EnsembleExpression(members, depth)
 
-    def _published(self, places: Floats, depth: Floats32, run: Run) -> Expression:
-        """Scaled values, times depth over the scale."""
-        (hidden,) = self._hidden(places, run)
+    def _scaled(
+        self, places: Floats, depth: Floats32, run: Run
+    ) -> Generator[float, None, ScaledExpression]:
+        """Scaled values of the published form, times depth over the scale; yields as `_hidden`."""
+        hidden = yield from self._hidden(places, 0, run)
         values = LinearExpression(hidden, self.learned["weight"][0].T, self.learned["bias"][0])
         return ScaledExpression(values, depth / PUBLISHED_TOTAL)
 

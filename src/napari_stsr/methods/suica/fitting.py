@@ -35,7 +35,7 @@ from napari_stsr.slides import Counts, Slide
 from napari_stsr.training.checkpoint import Checkpoints, identity
 from napari_stsr.training.device import limited_threads
 from napari_stsr.training.loop import Stage, Trainer, batches, seeded
-from napari_stsr.training.progress import Progress, Run, spanned
+from napari_stsr.training.progress import Progress, Run, reported, spanned
 
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
@@ -333,9 +333,11 @@ class Fitting:
         def checked(done: float) -> None:
             self.run.cancel.check()
 
-        states = fitted.states(lesson.places[chosen], self.run)
+        decoding, passes = "decoding all other genes", 2 * self.params.members * len(chosen)
+        work, here = fitted.states(lesson.places[chosen], self.run), (_TRAINED, _TRAINED)
+        states = yield from reported(work, decoding, passes, here, self.run)
         for member, (hidden, log_norm) in enumerate(states):
-            yield Progress("decoding all other genes", member, self.params.members, _TRAINED)
+            yield Progress(decoding, member, self.params.members, _TRAINED)
             # What a member is held out from it must not see here either.
             seen = np.flatnonzero(lesson.seen(member)[chosen])
             told = hidden[seen], (offset - log_norm)[seen].astype(np.float32), counts[seen]
