@@ -195,9 +195,9 @@ def test_predicting_tells_how_far_it_is_and_can_be_cancelled(
     many = points(np.column_stack([x.ravel(), y.ravel()]), 50.0)
     run = Run(device="cpu")
     told = [report.fraction for report in fitted.predicting(many, run)]
-    assert len(told) > 2
+    # Ten reports a second at most: a fast machine makes few.
     assert told == sorted(told)
-    assert 0 < told[0] < told[-1] <= 1
+    assert 0 < told[0] < 0.1
     work = fitted.predicting(many, run)
     next(work)
     run.cancel.cancel()
