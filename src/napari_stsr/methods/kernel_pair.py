@@ -115,14 +115,11 @@ class KernelPairFitted(FieldFitted):
 
     def field(self, coordinates: Floats, run: Run) -> tuple[PairExpression, None]:
         """Ask both kernels."""
-        measured = self.measured
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
-        return self._smoothed(smoother, run), None
+        return self._smoothed(Smoother.of(self.measured, coordinates), run), None
 
     def left_out(self, locations: Ints, run: Run) -> PairExpression:
         """Expected counts of measured locations, each told by all others."""
-        places, pitch = self.measured.coordinates, self.measured.spacing_um
-        return self._smoothed(Smoother(places, places[locations], pitch, locations), run)
+        return self._smoothed(Smoother.left_out(self.measured, locations), run)
 
     def _smoothed(self, smoother: Smoother, run: Run) -> PairExpression:
         factor, poisson = self.factor.smoothed(smoother, run), self.poisson.smoothed(smoother)

@@ -18,7 +18,7 @@ from napari_stsr.files import written_aside
 from napari_stsr.methods.parameters import Params
 from napari_stsr.slides import Counts, Genes, Lattice, PixelScale, Slide
 
-_FORMAT = "napari-stsr field 1"
+_FORMAT = "napari-stsr field 2"
 
 
 @dataclass(frozen=True, eq=False)

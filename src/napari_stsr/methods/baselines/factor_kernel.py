@@ -94,14 +94,11 @@ class FactorKernelFitted(FieldFitted):
 
     def field(self, coordinates: Floats, run: Run) -> tuple[FactorExpression, None]:
         """Smooth the amounts of the factors and multiply out."""
-        measured = self.measured
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
-        return self.smoothed(smoother, run), None
+        return self.smoothed(Smoother.of(self.measured, coordinates), run), None
 
     def left_out(self, locations: Ints, run: Run) -> FactorExpression:
         """Expected counts of measured locations, each told by all others."""
-        places, pitch = self.measured.coordinates, self.measured.spacing_um
-        return self.smoothed(Smoother(places, places[locations], pitch, locations), run)
+        return self.smoothed(Smoother.left_out(self.measured, locations), run)
 
     def smoothed(self, smoother: Smoother, run: Run) -> FactorExpression:
         """Expected counts at the places of a smoother."""

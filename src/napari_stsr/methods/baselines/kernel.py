@@ -33,7 +33,7 @@ class KernelFitted(FieldFitted):
     def field(self, coordinates: Floats, run: Run) -> tuple[Expression, None]:
         """Smooth the logs of every gene with its own bandwidth."""
         measured, learned = self.measured, self.learned
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
+        smoother = Smoother.of(self.measured, coordinates)
         mass = log_mass(measured.totals)
         values = LogValues(measured.counts, measured.totals, mass)
         logs = SmoothedExpression(

@@ -40,14 +40,11 @@ class PoissonKernelFitted(FieldFitted):
 
     def field(self, coordinates: Floats, run: Run) -> tuple[ScaledExpression, None]:
         """Smooth counts and totals apart and divide."""
-        measured = self.measured
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
-        return self.smoothed(smoother), None
+        return self.smoothed(Smoother.of(self.measured, coordinates)), None
 
     def left_out(self, locations: Ints, run: Run) -> ScaledExpression:
         """Expected counts of measured locations, each told by all others."""
-        places, pitch = self.measured.coordinates, self.measured.spacing_um
-        return self.smoothed(Smoother(places, places[locations], pitch, locations))
+        return self.smoothed(Smoother.left_out(self.measured, locations))
 
     def smoothed(self, smoother: Smoother) -> ScaledExpression:
         """Expected counts at the places of a smoother."""

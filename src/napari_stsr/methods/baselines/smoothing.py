@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from napari_stsr.methods.measured import Measured
 from napari_stsr.results.expression import Floats32
 
 Floats = NDArray[np.float64]
@@ -144,6 +145,17 @@ class Smoother:
         self.sources, self.places, self.pitch = sources, places, pitch
         self.without = without
         self._kept: OrderedDict[float, _Sums] = OrderedDict()
+
+    @classmethod
+    def of(cls, measured: Measured, places: Floats) -> Smoother:
+        """Sums from the locations of a slide to any places (m, 2) in µm."""
+        return cls(measured.coordinates, places, measured.spacing_um)
+
+    @classmethod
+    def left_out(cls, measured: Measured, locations: Ints) -> Smoother:
+        """Sums at some of the locations themselves, each told by all others."""
+        places = measured.coordinates
+        return cls(places, places[locations], measured.spacing_um, locations)
 
     def __len__(self) -> int:
         return len(self.places)

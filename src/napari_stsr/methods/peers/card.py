@@ -77,7 +77,7 @@ class CardFitted(FieldFitted):
         away, own = cKDTree(sources).query(coordinates)
         there = away < _SAME_PLACE * measured.spacing_um
         values[there] = loadings[own[there]]
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
+        smoother = Smoother.of(self.measured, coordinates)
         depth = smooth_depth(smoother, measured.totals, float(learned["depth_bandwidth"]))
         mixed = composition(values) * depth[:, None]
         return FactorExpression(mixed.astype(np.float32), learned["profiles"]), None

@@ -95,7 +95,7 @@ class StageFitted(FieldFitted):
         measured, learned = self.measured, self.learned
         places = (coordinates - learned["origin"]) / learned["side"]
         logs = LinearExpression(hidden(places, learned), learned["weight"], learned["bias"])
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
+        smoother = Smoother.of(self.measured, coordinates)
         depth = smooth_depth(smoother, measured.totals, float(learned["depth_bandwidth"]))
         return LoggedExpression(logs, depth), None
 

@@ -114,7 +114,7 @@ def left_out_parts(
 ) -> LeftOut | None:
     """The locations of blocks, each block seen as a whole; None where there is no block.
 
-    The factor kernel knows no blocks: these are the networks alone.
+    The kernels know no blocks: these are the networks alone.
     """
     parts = len(division.cells)
     anchors, new = _chosen(fresh, others, _MOST_PLACES // parts, run.seed)

@@ -1,6 +1,6 @@
 """How sure Square is: what it knows itself, and what left-out locations teach.
 
-With expected counts p, of which Square says s and the factor kernel f, at one depth and in the
+With expected counts p, of which Square says s and the pair of kernels f, at one depth and in the
 shares w and 1 − w::
 
     sd² = c² p² (φ + e + m)

@@ -1,6 +1,6 @@
 """How sure SUICA is: where members differ, and what held-out locations teach.
 
-With expected counts p, of which SUICA says s and the factor kernel f in the shares w and 1 − w::
+With expected counts p, of which SUICA says s and the pair of kernels f in the shares w and 1 − w::
 
     sd² = c² p² (φ + e + d)
     e   = (w s / p)² Var_m s_m / s²

@@ -59,8 +59,7 @@ class SuicaFitted(FieldFitted):
         self, coordinates: Floats, run: Run
     ) -> Generator[Progress, None, tuple[Expression, Expression | None]]:
         """`field`, reporting how far the places are decoded."""
-        measured = self.measured
-        smoother = Smoother(measured.coordinates, coordinates, measured.spacing_um)
+        smoother = Smoother.of(self.measured, coordinates)
         with limited_threads(run.threads):
             depth = self._depth(smoother)
             steps, whole = len(coordinates) * self._passes, (0.0, 1.0)
@@ -181,8 +180,7 @@ class SuicaFitted(FieldFitted):
 
     def _left_out(self, rows: Ints, run: Run) -> EnsembleExpression:
         """What all members say of measured locations, at the depth all others tell."""
-        measured, places = self.measured, self.measured.coordinates[rows]
-        smoother = Smoother(measured.coordinates, places, measured.spacing_um, rows)
+        places, smoother = self.measured.coordinates[rows], Smoother.left_out(self.measured, rows)
         work = self._decoded(places, self._depth(smoother), run)
         return outcome(reported(work, "predicting", len(places) * self._passes, (0.0, 1.0), run))
 

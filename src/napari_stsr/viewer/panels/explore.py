@@ -359,7 +359,7 @@ def _has(result: Enhancement, kind: str) -> bool:
 
 
 def _detacher(viewer: Any, *callbacks: Any) -> Any:
-    """Return a function that takes callbacks off a viewer; it must not hold the panel itself."""
+    """Return a function that takes callbacks off a viewer, for the end of a panel."""
 
     def detach(_: object = None) -> None:
         for listed in (viewer.mouse_move_callbacks, viewer.mouse_drag_callbacks):
