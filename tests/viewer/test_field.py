@@ -1,5 +1,6 @@
 """The continuous field in the window: any resolution, any window, any gene; profiles of places."""
 
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -170,6 +171,27 @@ def test_a_click_gives_a_profile_of_pinned_genes_beside_what_was_measured(field)
     box.profile.click()
     assert field.desk.scene.layer("place") is None
     assert box.on_click not in field.viewer.mouse_drag_callbacks
+
+
+def test_a_profile_that_comes_too_late_is_not_shown(field, monkeypatch):
+    box, going_on, begun = field.explore.field, Event(), Event()
+    profile = field.desk.field.profile
+
+    def slow(genes, place):
+        begun.set()
+        going_on.wait(20)
+        return profile(genes, place)
+
+    box.profile.click()
+    monkeypatch.setattr(field.desk.field, "profile", slow)
+    click(field, field.desk.slide.coordinates[33])
+    field.wait(begun.is_set)
+    box.profile.click()
+    going_on.set()
+    field.wait(lambda: not box._profiler.busy)
+    QTest.qWait(100)
+    assert box.plot.profile is None
+    assert field.desk.scene.layer("place") is None
 
 
 def test_a_click_means_one_thing_at_a_time(field):

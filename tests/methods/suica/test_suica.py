@@ -12,10 +12,12 @@ from scipy import sparse
 
 from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.methods import get_method
+from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica.fitted import SuicaFitted
 from napari_stsr.methods.suica.lesson import Lesson
+from napari_stsr.methods.suica.params import SuicaParams
 from napari_stsr.methods.suica.stages import blind
-from napari_stsr.slides import Lattice, Slide
+from napari_stsr.slides import Counts, Lattice, Slide
 from napari_stsr.slides.simulate import Simulation, simulate
 from napari_stsr.slides.targets import points
 from napari_stsr.training import Run
@@ -171,6 +173,23 @@ def test_genes_the_networks_did_not_see_are_decoded(simulation: Simulation) -> N
     share = said.sum(axis=0) / slide.counts.gene_totals
     assert share.min() > 0.7
     assert share.max() < 1.4
+
+
+def test_a_member_learns_no_gene_from_locations_held_out_from_it(simulation: Simulation) -> None:
+    """Two genes change places there: what the other member says of them changes, not the first."""
+    slide, few = simulation.slide, {"variable_genes": 30, "members": 2, "decoder_steps": 40}
+    params = get_method("suica").parameters("auto", {**QUICK, **few})
+    assert isinstance(params, SuicaParams)
+    lesson = Lesson.of(slide, Measured.of(slide), params, Run().seed)
+    further = np.setdiff1d(np.arange(len(slide.genes)), lesson.genes)
+    pair = further[np.argsort(slide.counts.gene_totals[further])[-2:]]
+    held = lesson.rows[~lesson.seen(0)]
+    counts = slide.counts.rows.toarray()
+    counts[np.ix_(held, pair)] = counts[np.ix_(held, pair[::-1])]
+    swapped = slide.with_counts(Counts(sparse.csr_matrix(counts)))
+    before, after = (fit(one, **few).learned["weight"][:, pair] for one in (slide, swapped))
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-4, atol=1e-6)
+    assert np.abs(after[1] - before[1]).max() > 1e-2 * np.abs(before[1]).max()
 
 
 def test_batches_of_which_a_member_sees_one_location_or_none(simulation: Simulation) -> None:

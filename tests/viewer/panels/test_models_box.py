@@ -35,6 +35,7 @@ def test_a_run_leaves_a_model_that_predicts_elsewhere_without_training(opened):
     assert not box.use_button.isEnabled()
     opened.run()
     opened.wait(lambda: len(lines(opened)) == 1)
+    field = opened.desk.field
     assert lines(opened)[0].startswith("fake, auto · ")
     assert lines(opened)[0].endswith("30 genes")
     opened.enhance.subspots.setCurrentIndex(opened.enhance.subspots.count() - 1)
@@ -46,6 +47,20 @@ def test_a_run_leaves_a_model_that_predicts_elsewhere_without_training(opened):
     assert job.result.targets.kind == "grid"
     opened.wait(lambda: opened.desk.result is job.result)
     assert len(lines(opened)) == 1
+    # What was evaluated of its field is not evaluated again for another result.
+    assert opened.desk.field is field
+
+
+def test_a_model_predicts_on_the_device_that_is_chosen(opened):
+    opened.run()
+    opened.wait(lambda: len(lines(opened)) == 1)
+    device = opened.enhance.device
+    opened.wait(lambda: device.findData("cpu") >= 0)
+    assert use(opened).run.device == "auto"
+    device.setCurrentIndex(device.findData("cpu"))
+    assert use(opened).run.device == "cpu"
+    assert opened.run().run.device == "cpu"
+    opened.wait(lambda: opened.desk.field.device == "cpu")
 
 
 def test_save_list_load_use_and_remove(opened, tmp_path):
