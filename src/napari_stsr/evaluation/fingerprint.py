@@ -62,10 +62,7 @@ def unit_fingerprint(plan: EvaluationPlan, unit: Unit, slide: str) -> str:
         "protocol": unit.protocol,
         "fold": unit.fold,
         "contender": unit.contender.described(),
-        "code": [
-            _code(Path(__file__).parents[1], _JUDGING),
-            _code_of(type(unit.contender.learner)),
-        ],
+        "code": code_fingerprint(type(unit.contender.learner)),
         "versions": versions(),
     }
     shared = ("genes", "folds", "variable", "scored", "seed", "draws", "device", "precision")
@@ -74,10 +71,11 @@ def unit_fingerprint(plan: EvaluationPlan, unit: Unit, slide: str) -> str:
 
 
 @cache
-def _code_of(method: type) -> str:
-    """Digest of the folder a method is written in: its version may stay while it is worked on."""
+def code_fingerprint(method: type) -> str:
+    """Digest of the code behind a method's figures: its version may stay while it is worked on."""
     source = inspect.getsourcefile(method)
-    return "" if source is None else _code(Path(source).parent, ("",))
+    own = "" if source is None else _code(Path(source).parent, ("",))
+    return _code(Path(__file__).parents[1], _JUDGING) + own
 
 
 @cache

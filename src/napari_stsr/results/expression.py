@@ -255,11 +255,15 @@ class ScaledExpression:
         return ScaledExpression(self.whole.take(targets), self.factor[targets])
 
 
+_LOG_OF_ALL = float(np.log1p(1e4))
+
+
 @dataclass(frozen=True, eq=False)
 class LoggedExpression:
     """Counts of a method that predicts ``log1p(counts per 10,000)``.
 
-    ``expected[i, g] = depth[i] / 10,000 · expm1(max(log[i, g], 0))``
+    ``expected[i, g] = depth[i] / 10,000 · expm1(min(max(log[i, g], 0), log1p(10,000)))``: no gene
+    is more than all there is, however far a method is asked beyond what it knows.
 
     Parameters
     ----------
@@ -279,7 +283,7 @@ class LoggedExpression:
 
     def columns(self, genes: NDArray[np.int64]) -> Floats32:
         """Counts of the given gene columns."""
-        share = np.expm1(np.maximum(self.source.columns(genes), 0))
+        share = np.expm1(np.clip(self.source.columns(genes), 0, _LOG_OF_ALL))
         return np.asarray(share * (self.depth[:, None] / 1e4), dtype=np.float32)
 
     @property

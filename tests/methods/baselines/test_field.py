@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_stsr.errors import InputError
+from napari_stsr.methods import get_method
 from napari_stsr.methods.baselines import (
     FactorKernel,
     GeneMean,
@@ -190,12 +191,22 @@ def test_a_hole_is_told_by_its_rim(method):
 def test_places_far_from_the_tissue_get_something_between_what_was_measured(slide):
     far = points(np.array([[1e5, 1e5], [-1e4, 300.0]]), slide.diameter_um)
     counts = slide.counts.rows.toarray()
-    for method in (PoissonKernel(), FactorKernel(), Kernel()):
+    for method in (PoissonKernel(), FactorKernel(), Kernel(), get_method("kriging")):
         values = fit(method, slide).predict(far).expression()
         assert np.isfinite(values).all()
         assert (values >= 0).all()
         assert (values <= counts.max(axis=0) + 1e-3).all()
         assert 0.5 < values.sum() / (2 * counts.sum(axis=1).mean()) < 2
+
+
+@pytest.mark.parametrize("method", [get_method("thin_plate"), get_method("stage")], ids=names)
+def test_what_grows_off_the_tissue_is_held_to_what_can_be(method, slide):
+    """A plate and a network go on beyond the tissue; nothing may be more than everything."""
+    places = np.array([[1e6, 1e6], [-1e4, 300.0], [3e8, 0.0]])
+    values = fit(method, slide).predict(points(places, slide.diameter_um)).expression()
+    assert np.isfinite(values).all()
+    assert (values >= 0).all()
+    assert (values <= 3 * slide.counts.totals.max()).all()
 
 
 def test_what_cannot_work_is_refused_with_a_sentence(slide):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from napari_stsr.methods.base import Estimate
 from napari_stsr.methods.baselines.kriging_system import Covariance, LeaveOneOut, patches
@@ -32,6 +33,8 @@ from napari_stsr.slides import Slide, Targets
 from napari_stsr.training.progress import Pace, Progress, Run
 
 Ints = NDArray[np.int64]
+# Distances between locations beyond which a place is told as one nearer by.
+_REACH = 5.0
 # Locations of one patch in which left-out errors are computed, and of all patches together.
 _PATCH = 512
 _LOCATIONS = 4096
@@ -129,6 +132,18 @@ def _size(weights: Weights) -> int:
     return int(weights.size if isinstance(weights, np.ndarray) else weights.nnz)
 
 
+def _within_reach(coordinates: Floats, measured: Measured) -> Floats:
+    """Places, those far off the tissue moved towards their nearest location, (m, 2).
+
+    A plate rises and falls without end beyond its pins, and its systems cannot be solved there.
+    """
+    away, nearest = KDTree(measured.coordinates).query(coordinates)
+    reach = _REACH * max(measured.spacing_um, 1e-9)
+    share = np.minimum(1.0, reach / np.maximum(away, 1e-9))[:, None]
+    rim = measured.coordinates[nearest]
+    return np.where(share < 1, rim + share * (coordinates - rim), coordinates)
+
+
 class NeighbourFitted(FieldFitted):
     """A slide and the covariance chosen for every gene."""
 
@@ -141,7 +156,7 @@ class NeighbourFitted(FieldFitted):
             measured.lattice,
             measured.coordinates,
             usable,
-            coordinates,
+            _within_reach(coordinates, measured),
             params.neighbours,
             run.cancel.check,
         )

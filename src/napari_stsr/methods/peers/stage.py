@@ -91,9 +91,14 @@ class StageFitted(FieldFitted):
     """The decoder: from a place to the logs of all genes. It needs no torch."""
 
     def field(self, coordinates: NDArray[np.float64], run: Run) -> tuple[LoggedExpression, None]:
-        """Decode the logs at each place; the depth is that of the locations around."""
+        """Decode the logs at each place; the depth is that of the locations around.
+
+        Beyond the tissue's bounding box the decoder is asked at the box's edge: it grows without
+        bound where it never saw a place.
+        """
         measured, learned = self.measured, self.learned
-        places = (coordinates - learned["origin"]) / learned["side"]
+        low, high = measured.coordinates.min(axis=0), measured.coordinates.max(axis=0)
+        places = (np.clip(coordinates, low, high) - learned["origin"]) / learned["side"]
         logs = LinearExpression(hidden(places, learned), learned["weight"], learned["bias"])
         smoother = Smoother.of(self.measured, coordinates)
         depth = smooth_depth(smoother, measured.totals, float(learned["depth_bandwidth"]))
