@@ -38,7 +38,7 @@ SETS = {
 HIDING = ("hidden-spots", "hidden-blocks")
 OF_LOCATIONS = (*HIDING, "superspots", "superspots-split", "count-split")
 OF_ENTRIES = ("muted-genes", "noise")
-OF_CELLS = ("hidden-spots", "pseudo-visium", "pseudo-visium-split")
+OF_CELLS = (*HIDING, "count-split", *OF_ENTRIES, "pseudo-visium", "pseudo-visium-split")
 METHODS = ("square", "suica", "baselines", "peers")
 
 

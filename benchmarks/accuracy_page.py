@@ -18,7 +18,7 @@ _FORM_WORDS = {
 }
 _SHARED_NOISE = (
     "The truth holds the very molecules the method was shown, noise included. Who hands the input "
-    "on unchanged scores highest, above the ceiling of a noise-free map, and denoising costs: read "
+    "on unchanged scores highest, higher than any noise-free map could, and denoising costs: read "
     "this table as a test of faithfulness, and those with *split* or *hidden* in their names for "
     "skill."
 )
@@ -85,7 +85,11 @@ Moran's I in the training part) of the correlation over hidden places, mean over
 **logs / counts**: against log counts per 10,000, and against raw counts. Bold is the best of a
 column in either. The [ceiling](metrics.md) is what the noise-free truth would score. How things are
 hidden is told under [protocols](protocols.md); peers are our own implementations. SUICA's own
-figures are drawn again in [SUICA's table](suica-tables.md).
+figures are drawn again in [SUICA's table](suica-tables.md), Square's on simulated slides in
+[Square's tables](square-tables.md).
+
+Square needs a lattice: of single cells (xenium_breast_patch_a, merfish_mouse_poa) it answers only
+for the spots they are pooled into. What it would be worth on their hidden places is not known.
 
 Square's `auto` was chosen on splits inside the training part of fold 0, so only fold 0 was not
 looked at on the sets named in [Square beside a kernel](decisions/mixing.md), where it stands alone.
@@ -147,7 +151,8 @@ def _task(
     task: str, rows: pd.DataFrame, ceilings: Mapping[tuple[str, str], tuple[float, float]]
 ) -> Iterable[str]:
     yield f"## {task}\n"
-    if task.startswith(_WITH_SHARED_NOISE) and "split" not in task:
+    shared = task.startswith(_WITH_SHARED_NOISE) and "split" not in task
+    if shared:
         yield f"{_SHARED_NOISE}\n"
     for form in dict.fromkeys(rows["form"]):
         some = rows[rows["form"] == form]
@@ -157,12 +162,14 @@ def _task(
         yield "| method | " + " | ".join(sets) + " |"
         yield "|---" * (len(sets) + 1) + "|"
         logs, raw = (some.pivot_table(figure, "title", "set") for figure in ("r_log", "r_raw"))
-        order = logs.reindex(columns=sets).mean(axis=1).sort_values(ascending=False).index
+        order = _over_common(logs)[0].sort_values(ascending=False).index
         for title in order:
             cells = [_pair(logs, raw, title, one) for one in sets]
             yield f"| {title} | " + " | ".join(cells) + " |"
-        tops = [ceilings[one, task] for one in sets]
-        yield "| *ceiling* | " + " | ".join(f"*{a:.2f} / {b:.2f}*" for a, b in tops) + " |\n"
+        if not shared:
+            tops = [ceilings[one, task] for one in sets]
+            yield "| *ceiling* | " + " | ".join(f"*{a:.2f} / {b:.2f}*" for a, b in tops) + " |"
+        yield ""
         yield from _further(some, sets)
 
 
@@ -176,16 +183,40 @@ def _pair(logs: pd.DataFrame, raw: pd.DataFrame, title: str, one: str) -> str:
     return " / ".join(told)
 
 
+def _over_common(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+    """Mean of every method over the sets that all of them answered, and these sets.
+
+    Means over different sets cannot be compared. Where there is no such set, each has its own.
+    """
+    common = list(table.columns[table.notna().all(axis=0)])
+    return (table[common] if common else table).mean(axis=1), common
+
+
 def _further(some: pd.DataFrame, sets: Sequence[str]) -> Iterable[str]:
-    """Other figures, mean over sets."""
-    there = [name for name in _MORE if name in some and some[name].notna().any()]
-    if not there:
+    """Other figures: mean over the sets that all methods with that figure have it on."""
+    columns: dict[str, pd.Series] = {}
+    for name, heading in _MORE.items():
+        if name not in some or not some[name].notna().any():
+            continue
+        table = some.pivot_table(name, "title", "set")
+        mean, common = _over_common(table)
+        if common:
+            where = ", ".join(one for one in sets if one in common)
+            columns[f"{heading} ({where if len(common) < 3 else f'{len(common)} sets'})"] = mean
+    if not columns:
         return
-    mean = some.groupby("title")[there].mean()
-    yield f"Mean over {', '.join(sets)}:\n"
-    yield "| method | " + " | ".join(_MORE[name] for name in there) + " |"
-    yield "|---" * (len(there) + 1) + "|"
-    for title, row in mean.iterrows():
+    mean = pd.DataFrame(columns)
+    yield "Mean over the sets on which every method named has the figure:\n"
+    yield from _written(mean)
+    if "coverage_90" in some and some["coverage_90"].notna().any():
+        yield "Coverage of intervals of 90 %, set by set:\n"
+        yield from _written(some.pivot_table("coverage_90", "title", "set").reindex(columns=sets))
+
+
+def _written(table: pd.DataFrame) -> Iterable[str]:
+    yield "| method | " + " | ".join(table.columns) + " |"
+    yield "|---" * (len(table.columns) + 1) + "|"
+    for title, row in table.iterrows():
         cells = ["–" if not np.isfinite(v) else f"{v:.3g}" for v in row]
         yield f"| {title} | " + " | ".join(cells) + " |"
     yield ""

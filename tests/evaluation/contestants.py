@@ -71,6 +71,7 @@ class OnlyParts(Nearest):
 
     name = "only_parts"
     title = "Only parts"
+    family = "peer"
 
     def check(self, slide: Slide, targets: Targets, params: Any) -> None:
         if targets.kind != "subspots":

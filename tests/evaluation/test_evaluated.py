@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_stsr.errors import InputError
-from napari_stsr.evaluation import Evaluation, EvaluationPlan
+from napari_stsr.evaluation import (
+    Contender,
+    Evaluation,
+    EvaluationPlan,
+    Opening,
+    evaluate_again,
+)
 from napari_stsr.evaluation.comparison import lowered, told_apart
 from napari_stsr.evaluation.outcome import Outcome
 from napari_stsr.evaluation.scores import Scores
@@ -91,6 +98,24 @@ def test_in_counts_the_best_baseline_may_be_another() -> None:
     assert found.in_counts("hidden-spots").startswith(
         "In raw counts Ours is worse than the best baseline there, gene mean: median r "
     )
+
+
+def test_a_method_that_gave_no_answer_does_not_hide_the_next() -> None:
+    found = evaluation(ours=0.5, only_parts=0.41, nearest=0.3)
+    found = replace(found, outcomes=tuple(o for o in found.outcomes if o.contender != "ours"))
+    assert found.subject("hidden-spots").key == "only_parts"
+    assert found.sentence() == (
+        "Only parts beats the best baseline, nearest, on 100 of 100 genes; median r 0.41 against "
+        "0.30 of a possible 0.55. Ours gave no answer that could be judged."
+    )
+
+
+def test_what_no_command_says_is_repeated_in_python() -> None:
+    two = [Contender("ours"), Contender("ours", values={"steps": 2}, label="two steps")]
+    opening = Opening("slide")
+    assert evaluate_again(EvaluationPlan(contenders=["ours"]), opening).startswith("napari-stsr")
+    assert "'two steps'" in evaluate_again(EvaluationPlan(contenders=two), opening)
+    compile(evaluate_again(EvaluationPlan(contenders=two), opening), "again", "exec")
 
 
 def test_the_sentence_is_as_plain_when_it_loses() -> None:
@@ -212,6 +237,7 @@ def test_an_unknown_task_is_told() -> None:
 
 def test_titles_inside_a_sentence_and_figures_that_look_alike() -> None:
     assert lowered("Factor kernel") == "factor kernel"
+    assert lowered("Gaussian kernel") == "Gaussian kernel"
     assert lowered("BayesSpace") == "BayesSpace"
     assert lowered("STAGE") == "STAGE"
     assert told_apart(0.41, 0.38) == ("0.41", "0.38")

@@ -13,13 +13,17 @@ from scipy import sparse
 
 from napari_stsr.errors import Cancelled, InputError, RunError
 from napari_stsr.evaluation import Contender, Evaluation, EvaluationPlan, evaluate, evaluating
+from napari_stsr.evaluation import bench as bench_module
 from napari_stsr.evaluation.advice import why_not
 from napari_stsr.evaluation.bench import Bench
+from napari_stsr.evaluation.question import Question
+from napari_stsr.evaluation.scores import score_answer
 from napari_stsr.evaluation.store import Store
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Counts, Slide
 from napari_stsr.slides.simulate import simulate_slide
 from napari_stsr.training import CancelToken
+from napari_stsr.training.progress import outcome
 from tests.evaluation.contestants import BAD, Ours, contestants
 
 
@@ -280,8 +284,8 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "half a fold": ({"folds": 2.5}, "folds = 2.5 is no whole number"),
     "folds as word": ({"folds": "3"}, "folds = '3' is no whole number"),
     "yes": ({"draws": True}, "draws = True is no whole number"),
-    "too many draws": ({"draws": 10**9}, "draws = 1000000000 .*1,000,000 at most"),
-    "few draws": ({"draws": 3}, "draws = 3 .*10 or more"),
+    "too many draws": ({"draws": 10**9}, "draws = 1000000000 .*Choose 10 to 1,000,000"),
+    "few draws": ({"draws": 3}, "draws = 3 .*Choose 10 to"),
     "nan": ({"scored": float("nan")}, "scored = nan is no whole"),
     "number as gene": ({"genes": ["SIM001", 3]}, "genes holds 3"),
     "number as genes": ({"genes": 3}, "genes holds 3"),
@@ -315,6 +319,54 @@ def test_fewer_folds_are_advised_only_where_they_help(slide: Slide, name: str) -
     assert "at least 25." in two.value.remedy
     assert "fewer" not in two.value.remedy
     assert plan(protocols=[name], folds=1).check(some[25])
+
+
+def test_a_device_that_is_not_there_is_refused_and_nothing_of_it_kept(
+    slide: Slide, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'warp' is no device"):
+        evaluate(slide, plan(device="warp"), tmp_path)
+    # A worker may lack what its client has: it fails, and the next run tries again.
+    bench = Bench(plan(device="warp"), plan().check(slide))
+    unit = plan(device="warp").units(slide)[0]
+    found = outcome(bench.working(unit, CancelToken()))
+    assert found.state == "failed"
+    assert "'warp' is no device" in found.words
+
+
+def test_a_task_that_cannot_be_scored_leaves_the_others(cells: Slide, monkeypatch) -> None:
+    def picky(question: Question, *more: object) -> object:
+        if question.task.protocol.endswith("bins"):
+            raise InputError("All predictions are constant.")
+        return score_answer(question, *more)
+
+    monkeypatch.setattr(bench_module, "score_answer", picky)
+    found = evaluate(cells, plan("nearest", protocols=["pseudo-visium"], folds=1))
+    assert found.tasks == ("pseudo-visium-subspots",)
+    assert found.refusals()["words"].tolist() == ["All predictions are constant."]
+
+
+def test_no_ceiling_is_told_where_the_truth_holds_what_was_shown(slide: Slide) -> None:
+    names = ["superspots", "superspots-split", "noise", "count-split"]
+    found = evaluate(slide, plan("nearest", protocols=names, folds=1))
+    told = {task: found.ceiling(task) for task in found.tasks}
+    assert np.isnan(told["noise"])
+    assert np.isnan(told["superspots-2x2"])
+    assert told["count-split"] > 0
+    assert told["superspots-split-2x2"] > 0
+    assert "possible" not in found.sentence("noise")
+    assert any("No noise ceiling" in note for note in found.notes("noise"))
+
+
+def test_any_seed_that_is_taken_can_be_used(slide: Slide) -> None:
+    labelled = replace(slide, annotations=pd.DataFrame({"domain": _halves(slide)}))
+    found = evaluate(labelled, plan("nearest", folds=1, seed=2**62))
+    assert np.isfinite(found.summary()["ari"]).all()
+
+
+def _halves(slide: Slide) -> np.ndarray:
+    left = slide.coordinates[:, 0] < np.median(slide.coordinates[:, 0])
+    return np.where(left, "left", "right")
 
 
 def test_names_stand_for_families_and_presets() -> None:

@@ -345,6 +345,16 @@ def test_bad_truth_is_a_sentence(known):
         genes_to_score(empty)
 
 
+def test_a_label_too_rare_for_the_sample_leaves_the_other_figures(known, monkeypatch):
+    task, mean = known
+    labels = np.full(len(task), "cortex")
+    labels[np.flatnonzero(task.truth.totals > 0)[-1]] = "rare"
+    monkeypatch.setattr(question, "_SAMPLED", 200)
+    scores = score(replace(task, labels=labels), answer(task, mean), EVERY[:6])
+    assert "200 targets with 1 known labels: no domains compared." in scores.notes
+    assert scores.summary["predicted"]["r_log"] > 0
+
+
 def test_one_known_label_is_said_not_scored(known):
     task, mean = known
     same = replace(task, labels=np.where(np.arange(len(task)) < 50, "cortex", ""))

@@ -86,6 +86,7 @@ def plan_of(options: argparse.Namespace) -> EvaluationPlan:
         options.variable,
         options.scored,
         options.seed,
+        options.draws,
         device=options.device,
         precision=options.precision,
     )

@@ -41,7 +41,7 @@ def check_output(path: str | Path, inputs: Iterable[str | Path | None]) -> None:
 def _existing(inputs: Iterable[str | Path | None]) -> Iterable[Path]:
     for one in inputs:
         try:
-            if one is not None and Path(one).exists():
+            if one and Path(one).exists():
                 yield Path(one).resolve()
         except OSError:  # a list of genes is no path
             continue

@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     opening = _Parser(add_help=False)
-    opening.add_argument("path", metavar="PATH", help="slide: a folder or an h5ad file")
+    opening.add_argument(
+        "path", metavar="PATH", help="slide: a folder or an h5ad file; a CSV of cells to evaluate"
+    )
     _add_opening(opening)
 
     top = _Parser(
@@ -180,6 +182,7 @@ def _add_evaluate(one: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--scored", type=int, default=300, metavar="N", help="genes scored, by Moran's I (300)"
     )
+    what.add_argument("--draws", type=int, default=200, metavar="N", help="behind intervals (200)")
     what.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     what.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps")
     what.add_argument("--precision", default="auto", choices=("auto", "32", "bf16", "16"))

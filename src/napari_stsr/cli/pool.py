@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.seed < 0:
         raise InputError(f"A seed of {options.seed} cannot be.", "Give 0 or more.")
-    if options.um_per_px is not None and not options.um_per_px > 0:
+    if options.um_per_px is not None and not 0 < options.um_per_px < float("inf"):
         raise InputError(
             f"A scale of {options.um_per_px:g} µm per unit cannot be.", "Give a positive length."
         )

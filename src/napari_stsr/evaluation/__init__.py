@@ -4,7 +4,7 @@ from napari_stsr.evaluation.comparison import Comparison
 from napari_stsr.evaluation.evaluated import Evaluation
 from napari_stsr.evaluation.opening import Opening
 from napari_stsr.evaluation.plan import Contender, EvaluationPlan, contenders
-from napari_stsr.evaluation.recipe import evaluate_command, evaluate_python
+from napari_stsr.evaluation.recipe import evaluate_again, evaluate_command, evaluate_python
 from napari_stsr.evaluation.report import report_html, write_report
 from napari_stsr.evaluation.running import evaluate, evaluating
 
@@ -16,6 +16,7 @@ __all__ = [
     "Opening",
     "contenders",
     "evaluate",
+    "evaluate_again",
     "evaluate_command",
     "evaluate_python",
     "evaluating",

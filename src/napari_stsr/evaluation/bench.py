@@ -22,6 +22,7 @@ from napari_stsr.evaluation.task import Task
 from napari_stsr.methods import Fitted
 from napari_stsr.results import Enhancement
 from napari_stsr.slides import Slide
+from napari_stsr.training.device import resolve_device
 from napari_stsr.training.progress import CancelToken, Progress, Run
 
 Ints = NDArray[np.int64]
@@ -79,6 +80,9 @@ class Bench:
         """
         found = _Found()
         try:
+            if self.plan.device != "auto":
+                # A worker without it fails, and its units are tried again: nothing of that is kept.
+                resolve_device(self.plan.device)
             yield from self._answering(unit, cancel, found)
         except Cancelled:
             raise
@@ -95,6 +99,7 @@ class Bench:
         yield Progress("hiding", 0, 1, 0.0)
         tasks = self.tasks(unit.protocol, unit.fold)
         fits: dict[int, Fitted] = {}
+        unscored: dict[str, InputError] = {}
         for number, (task, genes) in enumerate(tasks):
             cancel.check()
             part = _Part(number / len(tasks), 1 / len(tasks))
@@ -105,11 +110,19 @@ class Bench:
                 continue
             yield part.at(Progress("scoring", 0, 1, 0.0), _PREDICT, 1)
             start = time.perf_counter()
-            found.scores.append(score_answer(self._question(task, genes), answer, cancel.check))
+            try:
+                scored = score_answer(self._question(task, genes), answer, cancel.check)
+            except InputError as error:  # the other tasks of the unit are judged all the same
+                unscored[task.protocol] = error
+                continue
+            found.scores.append(scored)
             found.seconds["score"] += time.perf_counter() - start
             named = self.plan.named(task.slide)
             scores = found.scores[-1]
             found.maps.append(mapped(task, answer, scores, genes, named, cancel.check))
+        if unscored and not found.scores:
+            raise next(iter(unscored.values()))
+        found.refused |= {task: str(error) for task, error in unscored.items()}
 
     def _answer(
         self, unit: Unit, task: Task, run: Run, fits: dict[int, Fitted], found: _Found, part: _Part

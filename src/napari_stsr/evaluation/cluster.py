@@ -100,7 +100,8 @@ def spreading(
         stage = "waiting for workers"
         while futures:
             cancel.check()
-            at_once = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+            at_once = max(1, workers)
             with contextlib.suppress(queue.Empty):
                 key = ended.get(timeout=_TICK_S).key
                 number = futures[key][0]
@@ -108,7 +109,9 @@ def spreading(
                 # A future that is still held would be worked again if its worker died.
                 tally.finish(number, _result(tally.units[number], futures.pop(key)[1]))
             left = tally.left_s(at_once=at_once)
-            yield Progress(stage, tally.done, total, tally.done / total, {}, left)
+            alone = not workers and scheduler is not None
+            doing = "waiting: no worker has joined the scheduler" if alone else stage
+            yield Progress(doing, tally.done, total, tally.done / total, {}, left)
 
 
 def _result(unit: Unit, future: Any) -> Outcome:

@@ -12,6 +12,7 @@ import pandas as pd
 from napari_stsr.evaluation.metrics import Interval, interval
 from napari_stsr.evaluation.scores import Scores
 
+_PROPER = ("Gaussian", "Poisson")
 Verdict = Literal["better", "worse", "alike"]
 
 
@@ -211,5 +212,7 @@ def inside(title: str) -> str:
 
 def lowered(title: str) -> str:
     """Return a baseline's title as it stands inside a sentence."""
+    if title.startswith(_PROPER):
+        return title
     ordinary = title[1:2].islower() and title[1:] == title[1:].lower()
     return title[:1].lower() + title[1:] if ordinary else inside(title)

@@ -87,6 +87,11 @@ class Evaluation:
             "lattice": str(slide.lattice),
             "um_per_px": slide.scale.um_per_px,
             "um_per_px_source": slide.scale.source,
+            "checks": [
+                {"level": one.level, "said": f"{one.sentence} {one.remedy}".strip()}
+                for one in slide.checks
+                if one.level != "good"
+            ],
         }
         made = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(plan, facts, tuple(outcomes), versions(), made, opening)
@@ -132,12 +137,18 @@ class Evaluation:
 
     @property
     def headline(self) -> Contender | None:
-        """The method the sentences are about: the first of ours, else the first peer."""
-        for family in ("method", "peer"):
-            for contender in self.plan.methods:
-                if contender.family == family:
-                    return contender
-        return None
+        """The method that was to be judged: the first of ours, else the first peer."""
+        return next(iter(self._candidates), None)
+
+    @property
+    def _candidates(self) -> list[Contender]:
+        held = self.plan.methods
+        return [c for family in ("method", "peer") for c in held if c.family == family]
+
+    def subject(self, task: str) -> Contender | None:
+        """The method the sentences on a task are about: the headline, or the next that answered."""
+        able = [one for one in self._candidates if self.scores(task, one.key)]
+        return next(iter(able), self.headline)
 
     def best_baseline(
         self, task: str, form: str | None = None, figure: str = "r_log"
@@ -220,7 +231,7 @@ class Evaluation:
 
     def in_counts(self, task: str, form: str | None = None) -> str:
         """Compare with the best baseline in raw counts; empty where there is nothing to compare."""
-        me, baseline = self.headline, self.best_baseline(task, form, "r_raw")
+        me, baseline = self.subject(task), self.best_baseline(task, form, "r_raw")
         if me is None or baseline is None or not self.scores(task, me.key):
             return ""
         return self.compare(task, me.key, baseline.key, form).in_counts()
@@ -301,12 +312,16 @@ class Evaluation:
 
 def _said(evaluation: Evaluation, task: str, form: str) -> str:
     """Put what came out of a task into a sentence."""
-    me, baseline = evaluation.headline, evaluation.best_baseline(task, form)
+    me, baseline = evaluation.subject(task), evaluation.best_baseline(task, form)
     if me is not None and not evaluation.scores(task, me.key):
         words = [one.words for one in evaluation.outcomes if one.contender == me.key and one.words]
         return " ".join([f"{me.title} gave no answer that could be judged.", *words[:1]])
     if me is not None and baseline is not None:
-        return evaluation.compare(task, me.key, baseline.key, form).sentence()
+        first, said = evaluation.headline, evaluation.compare(task, me.key, baseline.key, form)
+        silent = (
+            "" if first in (None, me) else f" {first.title} gave no answer that could be judged."
+        )
+        return said.sentence() + silent
     one = me or baseline
     if one is None:
         return f"No method gave an answer to {task}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_stsr.errors import RunError
@@ -54,7 +54,8 @@ def reopening(slide: Slide, opening: Opening | None = None) -> Opening | Copy:
         When it has no path and cannot be copied.
     """
     if opening is not None:
-        return opening
+        image = opening.image and str(Path(opening.image).resolve())
+        return replace(opening, path=str(Path(opening.path).resolve()), image=image)
     if slide.source.path and Path(slide.source.path).exists():
         return Opening(str(Path(slide.source.path).resolve()))
     try:

@@ -245,8 +245,7 @@ def _whole(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InputError(f"{name} = {value!r} is no whole number.", f"Choose one such as {low}.")
     if not low <= value <= high:
-        most = f", {high:,} at most" if value > high else " or more"
-        raise InputError(f"{name} = {value} cannot be.", f"Choose {low}{most}.")
+        raise InputError(f"{name} = {value} cannot be.", f"Choose {low:,} to {high:,}.")
     return int(value)
 
 

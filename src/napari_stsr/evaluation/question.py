@@ -29,6 +29,7 @@ _BLOCK_VALUES = 500_000
 _SAMPLED = 5_000
 _SAMPLED_VALUES = 2_000_000
 _TOP_IN_LOCATION = 30
+_SHARED = "No noise ceiling is told: it does not bound what hands its input, noise included, on."
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,6 +340,8 @@ def _repeats(
     task: Task, columns: Ints, rows: Ints, totals: Floats, seed: int
 ) -> tuple[Repeats | None, list[str]]:
     """Two independent measurements of the targets, or the reason why there are none."""
+    if task.shares_noise:
+        return None, [_SHARED]
     chosen = Counts(task.truth.genes(columns)[rows])
     if task.second is not None:
         second, again = Counts(task.second.genes(columns)[rows]), task.second.totals[rows]

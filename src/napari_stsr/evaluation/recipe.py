@@ -7,14 +7,17 @@ import shlex
 from napari_stsr.evaluation.opening import Opening
 from napari_stsr.evaluation.plan import Contender, EvaluationPlan
 
-_NUMBERS = ("folds", "variable", "scored", "seed")
+_NUMBERS = ("folds", "variable", "scored", "seed", "draws")
 _CHOICES = ("device", "precision")
 
 
 def evaluate_command(
     plan: EvaluationPlan, opening: Opening, output: str = "report.html", jobs: int = 1
 ) -> str:
-    """Return the command that opens the slide, evaluates the plan and writes the report."""
+    """Return the command that opens the slide, evaluates the plan and writes the report.
+
+    It tells a method by its preset only: see `evaluate_again`.
+    """
     words = ["napari-stsr", "evaluate", opening.path, "--protocol", ",".join(plan.protocols)]
     # `method:preset` is the word for a method with another preset.
     keys = [f"{one.method}:{one.preset}" if _other(one) else one.method for one in plan.methods]
@@ -37,6 +40,13 @@ def evaluate_command(
     if jobs > 1:
         words += ["--jobs", str(jobs)]
     return shlex.join([*words, "--output", output])
+
+
+def evaluate_again(plan: EvaluationPlan, opening: Opening, output: str = "report.html") -> str:
+    """Return the command, or the lines of Python where no command says the same."""
+    words = [(one.method, one.preset) for one in plan.methods]
+    told = len(set(words)) == len(words)
+    return (evaluate_command if told else evaluate_python)(plan, opening, output)
 
 
 def _other(one: Contender) -> bool:

@@ -52,8 +52,8 @@ def evaluating(
     Raises
     ------
     InputError
-        When the slide cannot do a protocol or has no such gene; a method that fails is recorded in
-        the evaluation instead.
+        When the slide cannot do a protocol or has no such gene, or there is no such device; a
+        method that fails is recorded in the evaluation instead.
     RunError
         When the folder cannot be written or the scheduler is not reached.
     Cancelled
@@ -62,6 +62,10 @@ def evaluating(
     token = cancel or CancelToken()
     yield Progress("preparing", 0, 1, 0.0)
     store = None if folder is None else Store(folder)
+    if scheduler is None and plan.device != "auto":
+        from napari_stsr.training.device import resolve_device
+
+        resolve_device(plan.device)
     restricted = plan.check(slide)
     of_slide = slide_fingerprint(restricted)
     tally = Tally(plan, plan.units(restricted), of_slide, store)

@@ -67,8 +67,9 @@ def _domains(
     labels = np.asarray(question.task.labels)[question.rows]
     known = labels != ""
     place = question.task.targets.coordinates[question.rows]
-    kinds = len(np.unique(labels[known]))
     use = known[question.sample]
+    # A rare label may not be among the targets that are compared.
+    kinds = len(np.unique(labels[question.sample][use]))
     if kinds < 2 or use.sum() <= 2 * kinds:
         notes.append(f"{int(use.sum())} targets with {kinds} known labels: no domains compared.")
         return

@@ -46,6 +46,9 @@ class Task:
         A second measurement of the same targets by other molecules: given the tissue it is
         independent of `truth` and has the same expectation. The -split protocols have one, the
         molecules of the input before pooling; it must never reach a method.
+    shares_noise : bool
+        The truth holds the very molecules that were shown, noise included: then no ceiling bounds
+        what hands its input on.
 
     Notes
     -----
@@ -64,6 +67,7 @@ class Task:
     scored: sparse.csr_matrix | None = None
     labels: NDArray[np.str_] | None = None
     second: Counts | None = None
+    shares_noise: bool = False
 
     def __post_init__(self) -> None:
         expected = (len(self.targets), len(self.slide.genes))

@@ -130,7 +130,9 @@ def principal_components(values: ArrayLike, many: int = 15, seed: int = 0) -> ND
         raise InputError("Components need a table of finite numbers and at least two locations.")
     if np.ptp(x, axis=0).max() == 0:
         return np.zeros((len(x), 1))
-    made = PCA(min(many, *x.shape), svd_solver="randomized", random_state=seed).fit_transform(x)
+    made = PCA(
+        min(many, *x.shape), svd_solver="randomized", random_state=seed % 2**32
+    ).fit_transform(x)
     return np.asarray(made / made[:, 0].std())
 
 
@@ -155,7 +157,7 @@ def partition(components: NDArray[np.float64], clusters: int, seed: int = 0) -> 
         raise InputError(f"{len(components)} locations cannot be split into {clusters} domains.")
     if np.ptp(components, axis=0).max() == 0:
         return np.zeros(len(components), dtype=np.int64)
-    mixture = GaussianMixture(clusters, reg_covar=1e-4, n_init=3, random_state=seed)
+    mixture = GaussianMixture(clusters, reg_covar=1e-4, n_init=3, random_state=seed % 2**32)
     return np.asarray(mixture.fit_predict(components), dtype=np.int64)
 
 

@@ -14,6 +14,12 @@ from napari_stsr.slides import Slide
 LABELS = ("domain", "layer", "label", "region", "annotation", "celltype", "cell_type")
 """Columns of a slide's annotations that hold known domains, the first one counts."""
 
+SHARED = (
+    " The truth holds the very molecules that were shown, noise included: what hands its input on "
+    "unchanged scores highest. Read it as a test of faithfulness, not of skill."
+)
+"""What is said of a protocol whose truth is not independent of its input."""
+
 SHARE_PARTS = 5
 """A hidden fifth: there are at least so many folds, of which fewer may be used."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from napari_stsr.errors import InputError
-from napari_stsr.evaluation.protocols.base import Protocol
+from napari_stsr.evaluation.protocols.base import SHARED, Protocol
 from napari_stsr.evaluation.task import Task, halves
 from napari_stsr.slides import Slide
 from napari_stsr.slides.pooling import (
@@ -35,7 +35,7 @@ class PseudoVisium(Protocol):
         self.title = "Pseudo-Visium, molecules split" if split else "Pseudo-Visium"
         self.summary = (
             "Single cells are pooled into Visium's spots; parts of spots and bins between them are "
-            + ("compared with molecules that were not pooled." if split else "predicted.")
+            + ("compared with molecules that were not pooled." if split else f"predicted.{SHARED}")
         )
 
     def _check(self, slide: Slide, folds: int) -> None:
@@ -69,6 +69,7 @@ class PseudoVisium(Protocol):
                 pooled_counts(truth, into, len(targets)),
                 parents[at],
                 second=None if second is None else pooled_counts(second, into, len(targets)),
+                shares_noise=second is None,
             )
             for at, (targets, into) in asked.items()
         ]

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_stsr.errors import InputError
-from napari_stsr.evaluation.protocols.base import Protocol, labels_of
+from napari_stsr.evaluation.protocols.base import SHARED, Protocol, labels_of
 from napari_stsr.evaluation.task import Task, halves
 from napari_stsr.slides import Counts, Slide
 
@@ -16,6 +16,8 @@ _MOST_ENTRIES = 500_000_000
 
 class _Entries(Protocol):
     """The locations themselves are asked for; a fold is another draw."""
+
+    shares_noise = False
 
     def _check(self, slide: Slide, folds: int) -> None:
         if len(slide) < _FEWEST:
@@ -44,6 +46,7 @@ class _Entries(Protocol):
             scored,
             labels_of(slide),
             second,
+            self.shares_noise,
         )
         return [task]
 
@@ -88,8 +91,9 @@ class Noise(_Entries):
 
     name = "noise"
     title = "Noise"
-    summary = "Gaussian noise is added to every non-zero count; the counts are predicted."
+    summary = f"Gaussian noise is added to every non-zero count; the counts are predicted.{SHARED}"
     spread = 1.0
+    shares_noise = True
 
     def _fold(self, slide: Slide, number: int, folds: int, seed: int) -> list[Task]:
         rng, rows = np.random.default_rng([seed, 7, number]), slide.counts.rows

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from napari_stsr.errors import InputError
-from napari_stsr.evaluation.protocols.base import Protocol, in_tissue, labels_of, need_lattice
+from napari_stsr.evaluation.protocols.base import (
+    SHARED,
+    Protocol,
+    in_tissue,
+    labels_of,
+    need_lattice,
+)
 from napari_stsr.evaluation.task import Task, halves
 from napari_stsr.slides import Slide
 from napari_stsr.slides.pooling import complete_blocks, pool_blocks
@@ -31,7 +37,7 @@ class Superspots(Protocol):
         self.name = "superspots-split" if split else "superspots"
         self.title = "Superspots, molecules split" if split else "Superspots"
         self.summary = "Blocks of spots are pooled into one; the original spots are predicted" + (
-            " and compared with molecules that were not pooled." if split else "."
+            " and compared with molecules that were not pooled." if split else f".{SHARED}"
         )
 
     def variants(self, slide: Slide) -> dict[int, str]:
@@ -82,6 +88,7 @@ class Superspots(Protocol):
                 np.repeat(np.arange(len(members)), k),
                 labels=None if labels is None else labels[rows],
                 second=None if second is None else second.take(rows),
+                shares_noise=not self.splits,
             )
             tasks.append(task)
         return tasks
@@ -97,7 +104,9 @@ class HdBins(Superspots):
         super().__init__(split=False)
         self.name = "hd-bins"
         self.title = "Bins"
-        self.summary = "2 × 2 bins are pooled into one of twice the side; the bins are predicted."
+        self.summary = (
+            f"2 × 2 bins are pooled into one of twice the side; the bins are predicted.{SHARED}"
+        )
 
     def _sizes(self, slide: Slide) -> dict[int, str]:
         return {4: ""}

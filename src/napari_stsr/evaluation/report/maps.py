@@ -37,7 +37,7 @@ class GeneMap:
 
 def gene_maps(evaluation: Evaluation, task: str) -> list[GeneMap]:
     """Maps of the genes predicted best, middling and worst by the method the report is about."""
-    me = evaluation.headline or evaluation.best_baseline(task)
+    me = evaluation.subject(task) or evaluation.best_baseline(task)
     if me is None or not (parts := evaluation.maps(task, me.key)):
         return []
     table = evaluation.genes(task)

@@ -13,7 +13,7 @@ from napari_stsr.evaluation.comparison import inside
 from napari_stsr.evaluation.evaluated import Evaluation
 from napari_stsr.evaluation.opening import Opening
 from napari_stsr.evaluation.protocols import protocol, protocol_names
-from napari_stsr.evaluation.recipe import evaluate_command
+from napari_stsr.evaluation.recipe import evaluate_again
 from napari_stsr.evaluation.report.maps import GeneMap, gene_maps
 from napari_stsr.evaluation.report.plots import (
     FAMILIES,
@@ -42,17 +42,28 @@ _OTHER = (
     ("MAE", "mae", "{:.3f}"),
     ("MSE", "mse", "{:.3f}"),
     ("cosine", "cosine", "{:.3f}"),
+    ("MAE of non-zeros", "nonzero_mae", "{:.3f}"),
+    ("MSE of non-zeros", "nonzero_mse", "{:.3f}"),
+    ("cosine of non-zeros", "nonzero_cosine", "{:.3f}"),
     ("Spearman", "spearman", "{:.3f}"),
     ("r within spots", "within_r", "{:.3f}"),
     ("SSIM", "ssim", "{:.3f}"),
     ("Moran ratio", "moran_ratio", "{:.2f}"),
+    ("genes with most structure shared", "top_jaccard", "{:.2f}"),
     ("variance ratio", "variance_ratio", "{:.2f}"),
     ("conservation error", "conservation_max", "{:.2g}"),
     ("coverage of 90 %", "coverage_90", "{:.1%}"),
     ("r across genes", "location_r", "{:.3f}"),
     ("… of gene mean", "location_r_of_gene_mean", "{:.3f}"),
+    ("Spearman distance", "scd", "{:.3f}"),
+    ("Jaccard distance, genes above the mean", "jd_above_mean", "{:.3f}"),
+    ("… of the top 30", "jd_30", "{:.3f}"),
+    ("area of risk against coverage", "risk_area", "{:.3f}"),
     ("ARI", "ari", "{:.3f}"),
     ("NMI", "nmi", "{:.3f}"),
+    ("accuracy of domains", "ca", "{:.3f}"),
+    ("… at borders", "boundary_ca", "{:.3f}"),
+    ("silhouette", "silhouette", "{:.3f}"),
 )
 
 
@@ -158,7 +169,7 @@ def _done(evaluation: Evaluation) -> str:
 def _task(evaluation: Evaluation, task: str) -> TaskPart:
     names = [name for name in protocol_names() if task.startswith(name)]
     about = protocol(max(names, key=len)) if names else None
-    me = evaluation.headline or evaluation.best_baseline(task)
+    me = evaluation.subject(task) or evaluation.best_baseline(task)
     maps = gene_maps(evaluation, task)
     held = evaluation.maps(task, me.key) if me is not None else []
     return TaskPart(
@@ -240,4 +251,4 @@ def written(value: float, how: str = "{:.3f}") -> str:
 
 def _command(evaluation: Evaluation) -> str:
     opening = evaluation.opening or Opening(evaluation.slide["path"] or "SLIDE")
-    return evaluate_command(evaluation.plan, opening)
+    return evaluate_again(evaluation.plan, opening)

@@ -94,7 +94,7 @@ def genes_against(evaluation: Evaluation, task: str, form: str) -> str:
 
 def against(evaluation: Evaluation, task: str, form: str) -> tuple[pd.DataFrame, str, str] | None:
     """Genes with r of the method (``me``) and the best baseline (``other``), and their titles."""
-    me, other = evaluation.headline, evaluation.best_baseline(task, form)
+    me, other = evaluation.subject(task), evaluation.best_baseline(task, form)
     if me is None or other is None or not evaluation.scores(task, me.key):
         return None
     table = evaluation.genes(task, form).rename(columns={me.key: "me", other.key: "other"})

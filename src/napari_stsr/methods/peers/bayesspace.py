@@ -274,7 +274,7 @@ def principal_components(logs: sparse.csr_matrix, components: int, seed: int) ->
         )
 
     most = min(components, min(logs.shape) - 1)
-    pca = PCA(most, svd_solver="arpack", random_state=seed)
+    pca = PCA(most, svd_solver="arpack", random_state=seed % 2**32)
     return np.asarray(pca.fit_transform(logs.astype(np.float64)), dtype=np.float32)
 
 
@@ -283,7 +283,7 @@ def gaussian_mixture(values: NDArray[Any], domains: int, seed: int) -> Ints:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(domains, covariance_type="tied", n_init=3, random_state=seed)
+    mixture = GaussianMixture(domains, covariance_type="tied", n_init=3, random_state=seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(mixture.fit_predict(values), dtype=np.int64)

@@ -138,7 +138,7 @@ def _agreement(known: NDArray[np.generic] | None, z: Floats32, seed: int) -> flo
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score
 
-    clusters = KMeans(len(np.unique(known)), n_init=5, random_state=seed)
+    clusters = KMeans(len(np.unique(known)), n_init=5, random_state=seed % 2**32)
     found = clusters.fit_predict(z.reshape(-1, z.shape[-1]))
     return float(adjusted_rand_score(known.ravel(), found))
 

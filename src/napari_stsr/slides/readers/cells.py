@@ -42,6 +42,10 @@ def read_cells(
         When the file holds no cells, no coordinates or no counts.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            f"{str(path)!r} is a folder.", "Name the table of cells in it (CSV or h5ad)."
+        )
     if not path.is_file():
         raise InputError(f"There is no file of cells {str(path)!r}.", "Check the path.")
     if path.suffix == ".h5ad":

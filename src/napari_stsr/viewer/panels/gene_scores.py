@@ -18,7 +18,7 @@ def predictability(evaluation: Evaluation) -> dict[str, str]:
     if not evaluation.tasks:
         return {}
     task = evaluation.tasks[0]
-    one = evaluation.headline
+    one = evaluation.subject(task)
     if one is None or not evaluation.scores(task, one.key):
         one = evaluation.best_baseline(task)
     if one is None:

@@ -106,7 +106,7 @@ class MapsBox(QWidget):
         able = [one for one in evaluation.plan.methods if evaluation.scores(task, one.key)]
         for one in able:
             self.method.addItem(one.title, one.key)
-        first = evaluation.headline or evaluation.best_baseline(task, form)
+        first = evaluation.subject(task) or evaluation.best_baseline(task, form)
         if first is not None:
             self.method.setCurrentIndex(max(0, self.method.findData(first.key)))
         self._offer_genes()

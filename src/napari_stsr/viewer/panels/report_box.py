@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_stsr.evaluation import (
     Evaluation,
     Opening,
-    evaluate_command,
+    evaluate_again,
     evaluate_python,
     write_report,
 )
@@ -112,6 +112,6 @@ class ReportBox(QWidget):
         if evaluation is None:
             return
         opening = evaluation.opening or Opening(evaluation.slide["path"] or "SLIDE")
-        make = evaluate_python if form == "python" else evaluate_command
+        make = evaluate_python if form == "python" else evaluate_again
         QApplication.clipboard().setText(make(evaluation.plan, opening))
         self._say("Copied to the clipboard.")
