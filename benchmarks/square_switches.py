@@ -1,7 +1,7 @@
 """What each part of Square is worth on real slides: one switch a row, on development splits.
 
-Hidden spots are hidden again inside the training part of the benchmark's first fold, so that no row
-sees what `accuracy.py` judges by in that fold; superspots are another draw of molecules than there::
+Hidden spots are hidden again inside the training part of the benchmark's first fold, so that no
+row sees what `accuracy.py` judges by in that fold; superspots are another draw of molecules::
 
     python benchmarks/square_switches.py --data DATA
 
@@ -90,7 +90,7 @@ def page(found: dict[str, Evaluation]) -> str:
 
 
 def _cell(one: Evaluation, title: str) -> str:
-    """r in logs / counts, marked against the row it was changed from."""
+    """Write r in logs / counts, marked against the row it was changed from."""
     (task,) = one.tasks
     form = one.forms(task)[-1]
     keys = {c.label or c.method: c.key for c in one.plan.methods}
