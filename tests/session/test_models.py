@@ -103,6 +103,12 @@ def test_a_model_predicts_what_its_own_run_did(slide, method):
     assert space.model_of(again) is None
 
 
+def test_single_cells_are_fitted_without_naming_a_place(slide):
+    cells = replace(slide, lattice=Lattice.none(slide.coordinates))
+    model = fit(cells, "kernel")
+    assert predict(model, grid_um=80.0).expression().sum() > 0
+
+
 def test_provenance_names_the_file_its_hash_and_the_fit(saved, model, slide, tmp_path):
     import hashlib
 

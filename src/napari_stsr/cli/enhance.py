@@ -84,13 +84,12 @@ def inputs_of(options: argparse.Namespace) -> tuple[str | None, ...]:
 
 
 def told(result: Enhancement, output: str | Path) -> str:
-    """Return a line about a result that was written."""
+    """Return a line about a result that was written, and what must be known of it."""
     far = int((~result.supported).sum())
     flagged = f"; {far:,} of them farther than a pitch from any measurement" if far else ""
     what = _HELD.get(result.provenance["task"], "predicted expression")
-    return (
-        f"Wrote {output}: {what} of {len(result.genes):,} genes at {len(result):,} targets{flagged}"
-    )
+    said = f"Wrote {output}: {what} of {len(result.genes):,} genes at {len(result):,} targets"
+    return "\n".join([said + flagged, *(f"  ! {n}" for n in result.provenance.get("notes", ()))])
 
 
 def plan_of(options: argparse.Namespace, slide: Slide) -> Plan:

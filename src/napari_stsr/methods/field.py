@@ -147,6 +147,11 @@ class FieldFitted(Fitted):
         return None
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads the result must know, a sentence each."""
+        return ()
+
+    @property
     def depths(self) -> Floats:
         """Counts of every location in the genes that the depth of `field` is counted in, (n,)."""
         return self.measured.totals
@@ -202,6 +207,7 @@ class FieldFitted(Fitted):
             denoised=answer.denoised,
             uncertainty=answer.uncertainty,
             unseen=answer.unseen,
+            provenance={"notes": list(self.notes)} if self.notes else {},
         )
 
     def save(self, path: Path) -> None:

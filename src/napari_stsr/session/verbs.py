@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from napari_stsr.errors import InputError
@@ -137,7 +138,11 @@ def fit(
     >>> save_model(model, "kernel.stsr")                         # doctest: +SKIP
     >>> fine = predict(model, grid_um=20)                        # doctest: +SKIP
     """
-    return outcome(Plan(method, preset, **plan).fitting(slide, run or Run()))
+    made = Plan(method, preset, **plan)
+    if slide.lattice.kind == "none" and made.at is None and made.grid_um is None:
+        # Nothing is predicted yet, and single cells have no parts to check the method by.
+        made = replace(made, at=slide.locations())
+    return outcome(made.fitting(slide, run or Run()))
 
 
 def predict(

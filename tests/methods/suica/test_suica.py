@@ -13,6 +13,7 @@ from scipy import sparse
 from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.methods import get_method
 from napari_stsr.methods.measured import Measured
+from napari_stsr.methods.suica import stages
 from napari_stsr.methods.suica.fitted import SuicaFitted
 from napari_stsr.methods.suica.lesson import Lesson
 from napari_stsr.methods.suica.params import SuicaParams
@@ -236,6 +237,70 @@ def test_what_cannot_be_is_refused_in_words(simulation: Simulation) -> None:
     few = poor.with_counts(type(poor.counts)((poor.counts.rows > 0).astype(np.float32).tocsr()))
     with pytest.raises(InputError, match="left to learn from"):
         fit(few, "paper")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("mix", "kernel"), ("own_counts", True), ("jitter", 0.5)]
+)
+def test_the_published_form_refuses_what_it_would_ignore(
+    simulation: Simulation, name: str, value: Any
+) -> None:
+    slide, method = simulation.slide, get_method("suica")
+    with pytest.raises(InputError, match=f"knows no {name.replace('_', ' ')}"):
+        method.check(slide, slide.locations(), method.parameters("paper", {name: value}))
+
+
+def test_the_leak_lets_the_graph_see_what_a_member_is_held_out_from(simulation: Simulation) -> None:
+    few = {"members": 2, "autoencoder_steps": 20, "field_steps": 5, "decoder_steps": 5}
+    blind_fit, leaky = (fit(simulation.slide, leak=leak, **few) for leak in (False, True))
+    changed = [
+        name
+        for name, array in blind_fit.learned.items()
+        if name.startswith("decoder/") and not np.allclose(array, leaky.learned[name])
+    ]
+    assert changed
+
+
+def test_genes_the_published_form_drops_are_told(simulation: Simulation) -> None:
+    slide = simulation.slide
+    counts = np.minimum(slide.counts.rows.toarray(), 150)
+    quiet = slide.with_counts(Counts(sparse.csr_matrix(counts)))
+    counts[3, 7] = 500
+    loud = slide.with_counts(Counts(sparse.csr_matrix(counts)))
+    label = slide.genes.label(7)
+    made = fit(loud, "paper")
+    notes = made.predict(loud.locations()).provenance["notes"]
+    assert len(notes) == 1
+    assert label in notes[0]
+    assert "notes" not in fit(quiet, "paper").predict(slide.locations()).provenance
+    method = get_method("suica")
+    params = method.parameters("paper", PUBLISHED)
+    with pytest.raises(InputError, match=label):
+        outcome(method.fit(loud, params, Run(device="cpu"), np.array([3, 7])))
+
+
+def test_without_an_autoencoder_the_field_keeps_its_steps(simulation: Simulation) -> None:
+    method = get_method("suica")
+    params = method.parameters(
+        "paper", {**PUBLISHED, "ablation": "autoencoder", "decoder_steps": 12, "stride": 4}
+    )
+    steps = [
+        report.total
+        for report in method.fit(simulation.slide, params, Run(device="cpu"), None)
+        if report.stage == "learning the expression"
+    ]
+    assert max(steps) == 12
+
+
+def test_the_field_learns_the_same_in_chunks(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = fit(simulation.slide, "paper", decoder_steps=2)
+    monkeypatch.setattr(stages, "FIELD_CHUNK", 50)
+    chunks = fit(simulation.slide, "paper", decoder_steps=2)
+    for name, array in at_once.learned.items():
+        if name.startswith("field/"):
+            np.testing.assert_allclose(chunks.learned[name], array, rtol=2e-3, atol=1e-4)
 
 
 def test_training_is_judged_all_over_the_slide() -> None:

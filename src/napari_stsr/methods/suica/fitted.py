@@ -75,6 +75,18 @@ class SuicaFitted(FieldFitted):
         return expected, self._doubt(Doubt(expected, own), coordinates)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Genes the published form dropped: of them only the mean share is known."""
+        lost = np.flatnonzero(~self.learned["weight"].any(axis=(0, 2)))
+        if not self.published or not len(lost):
+            return ()
+        names = ", ".join(self.measured.genes.label(int(gene)) for gene in lost[:5])
+        return (
+            f"{len(lost):,} genes ({names}{', …' if len(lost) > 5 else ''}) are left out by the "
+            "published form: their maps are the depth times their mean share.",
+        )
+
+    @property
     def trust(self) -> Trust | None:
         """How far a location's own counts can be trusted, once that was learned."""
         if "own/genes" not in self.learned:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
+from napari_stsr.errors import InputError
 from napari_stsr.methods.baselines.bandwidth import LeftOut
 from napari_stsr.methods.baselines.depth import depth_bandwidth
 from napari_stsr.methods.companion import fit_companion
@@ -74,13 +75,15 @@ class Fitting:
         self.params, self.run = params, run
         self.published = params.objective == "published"
         self.lesson = Lesson.of(slide, measured, params, run.seed)
+        if self.published:
+            self._refuse_left_out()
         passes = self._batches() * PASSES
         self.steps = params.autoencoder_steps or passes
         with_codec = params.ablation != "autoencoder"
         weights = {
             "autoencoder": 1.0 * self.steps * with_codec / params.stride,
             "field": 0.3 * params.field_steps * params.members * with_codec,
-            "decoder": 1.0 * params.decoder_steps * params.members / params.stride,
+            "decoder": 1.0 * params.decoder_steps * params.members / (params.stride**with_codec),
         }
         self.weights = weights
         total = sum(weights.values()) / _TRAINED
@@ -112,6 +115,18 @@ class Fitting:
         measured, run = self.measured, self.run
         told = LeftOut.of(measured.coordinates, measured.totals > 0, measured.spacing_um, run.seed)
         return depth_bandwidth(told, self.lesson.depths, run.cancel.check)
+
+    def _refuse_left_out(self) -> None:
+        """Refuse genes that were named and that the published form does not learn."""
+        wanted, genes = self.measured.gene_columns, self.slide.genes
+        lost = np.setdiff1d(wanted, self.lesson.genes)
+        if len(wanted) < len(genes) and len(lost):
+            names = ", ".join(genes.label(int(gene)) for gene in lost[:5])
+            raise InputError(
+                f"The published form leaves out {len(lost)} of the genes asked for ({names}): it "
+                "drops genes above 200 counts in one location, or under 3 in all.",
+                "Ask for other genes, or choose the preset auto.",
+            )
 
     def _batches(self) -> int:
         """Batches of the autoencoder in one pass."""
@@ -268,13 +283,14 @@ class Fitting:
         params, lesson = self.params, self.lesson
         training: PublishedTraining | CountTraining
         validate = None
+        together = params.ablation == "autoencoder"
         if self.published:
             training = PublishedTraining(
                 ensemble,
                 decoders[0],
                 lesson,
                 dice=params.ablation != "dice",
-                together=params.ablation == "autoencoder",
+                together=together,
             )
         else:
             pitch = self.measured.spacing_um
@@ -288,7 +304,8 @@ class Fitting:
             steps=params.decoder_steps,
             batch=self._field_batch,
             learning_rate=params.learning_rate,
-            stride=params.stride,
+            # A longer stride harms the field: trained here, it keeps its steps.
+            stride=1 if together else params.stride,
             weight_decay=params.weight_decay,
             validate=validate,
         )

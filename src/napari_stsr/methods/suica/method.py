@@ -14,7 +14,7 @@ from napari_stsr.methods.field import FieldFitted, FieldMethod
 from napari_stsr.methods.kernel_pair import KernelPair
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params
-from napari_stsr.methods.suica.params import PASSES, PRESETS, SuicaParams
+from napari_stsr.methods.suica.params import FIELD_CHUNK, PASSES, PRESETS, SuicaParams
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.training.progress import Progress, Run
 
@@ -53,6 +53,13 @@ class Suica(FieldMethod):
                 f"The published form has one field, not {params.members}.",
                 "Set members to 1, or the objective to counts.",
             )
+        if params.objective == "published":
+            for name, none in (("mix", "off"), ("own_counts", False), ("jitter", 0.0)):
+                if getattr(params, name) != none:
+                    raise InputError(
+                        f"The published form knows no {name.replace('_', ' ')}.",
+                        f"Set {name} to {none}, or the objective to counts.",
+                    )
         if params.leak and params.members == 1:
             raise InputError(
                 "The leak shows the graph what is held out, and one member holds nothing out.",
@@ -91,7 +98,10 @@ class Suica(FieldMethod):
             seconds += KernelPair().seconds(slide, None)
         memory = 700e6 + 24.0 * slide.counts.nnz + 4.0 * min(n * genes, 250e6)
         memory += 32.0 * codec + 4.0 * len(targets) * p.hidden * (1 + p.members)
-        memory += 4.0 * n * p.width if published else 12.0 * p.members * batch * genes
+        # Layers of the field whose values the step back needs, and their gradients.
+        deep = 8.5 if p.backbone in ("auto", "siren") else 4.0
+        held = deep * 4.0 * min(n, FIELD_CHUNK) * p.width
+        memory += held if published else 12.0 * p.members * batch * genes
         return Estimate(int(memory), float(seconds))
 
     def learn(

@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.ensemble import Ensemble
 from napari_stsr.methods.suica.graph import Summed
 from napari_stsr.methods.suica.lesson import Lesson
+from napari_stsr.methods.suica.params import FIELD_CHUNK
 from napari_stsr.methods.suica.published_loss import DICE_WEIGHT, PublishedTargets
 
 Ints = NDArray[np.int64]
@@ -125,12 +127,21 @@ class EmbeddingTraining(nn.Module):
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:
         """Loss of one batch, the mean over members and what they see."""
+        chunks = items.split(FIELD_CHUNK)
+        if len(chunks) == 1:
+            total = self._error(items)
+        else:
+            # Errors add up: what a chunk holds is made again on the way back, never all at once.
+            parts = [checkpoint(self._error, chunk, use_reentrant=False) for chunk in chunks]
+            total = torch.stack(parts).sum()
+        return total / self.seen[:, items].sum().clamp_min(1)
+
+    def _error(self, items: Tensor) -> Tensor:
+        """Sum over members of the errors at what they see."""
         said: Tensor = self.ensemble(self.encoded.at(items))
         apart = said - self.z[:, items].to(said)
         error = (apart**2 + apart.abs()).mean(dim=2)
-        seen = self.seen[:, items].to(said)
-        loss: Tensor = (error * seen).sum() / seen.sum().clamp_min(1)
-        return loss
+        return (error * self.seen[:, items].to(said)).sum()
 
 
 class _Encoded:

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stsr.results import Enhancement
 from napari_stsr.session import Job
 from napari_stsr.training import Progress
 from napari_stsr.viewer.background import Failure
@@ -122,6 +123,11 @@ class RunBox(QWidget):
         item.setToolTip(line(job))
         if job.state == "failed":
             self.say(Failure(job.message, job.details))
+        elif job.state == "done" and isinstance(job.result, Enhancement):
+            notes = job.result.provenance.get("notes", ())
+            if notes:
+                self.message.setText("<br>".join(finding("notice", note) for note in notes))
+                self.message.show()
         self._refresh()
 
     def say(self, failure: Failure) -> None:
