@@ -168,7 +168,7 @@ def test_a_region_is_filled_and_nothing_else(slide, fitted):
         assert np.isnan(picture.values.ravel()[~inside]).all()
         assert np.isfinite(picture.values.ravel()[inside]).mean() > 0.5
     far = Region.from_polygons("far", [ring + 1e5])
-    with pytest.raises(InputError, match="no tissue in this window"):
+    with pytest.raises(InputError, match="region holds no tissue"):
         list(field.pictures(str(slide.genes.ids[2]), 12.0, region=far))
 
 

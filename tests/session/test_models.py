@@ -239,6 +239,32 @@ def test_broken_foreign_and_older_files_are_refused_in_words(saved, tmp_path):
             load_model(saved)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda held: held.pop("barcodes"), "is damaged: KeyError"),
+        (lambda held: held["coordinates"].fill(np.nan), "coordinates holds values that are no"),
+    ],
+)
+def test_a_fit_that_lacks_something_is_told_as_damaged(slide, tmp_path, change, words):
+    path = tmp_path / "m.stsr"
+    save_model(fit(slide, "kernel"), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = next(one for one in parts if one.startswith("fitted"))
+    with np.load(io.BytesIO(parts[name])) as arrays:
+        held = dict(arrays)
+    change(held)
+    made = io.BytesIO()
+    np.savez(made, **held)
+    parts[name] = made.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+    with pytest.raises(InputError, match=words):
+        predict(load_model(path), grid_um=100.0)
+
+
 class Trap:
     """Tells when its pickle is loaded."""
 

@@ -79,3 +79,11 @@ def test_a_region_off_the_tissue_is_refused(tmp_path: Path) -> None:
     assert len(around) == 7
     np.testing.assert_array_equal(around.counts.totals, slide.counts.totals[
         [slide.barcodes.tolist().index(name) for name in around.barcodes]])  # fmt: skip
+
+
+def test_a_corner_that_is_no_number_is_refused_without_a_warning(tmp_path):
+    path = tmp_path / "roi.geojson"
+    ring = "[[0, 0], [10, NaN], [10, 10], [0, 0]]"
+    path.write_text('{"type": "Polygon", "coordinates": [' + ring + "]}")
+    with pytest.raises(InputError, match="some corners are not numbers"):
+        read_regions(path)

@@ -71,6 +71,8 @@ def test_targets_are_read_in_px_or_um(tmp_path: Path, text: str, scale: float) -
     [
         ("target_id,x\na,1\n", "lacks the column 'y'"),
         ("target_id,x,y\na,1,2\na,3,4\n", "'a' occurs twice"),
+        ("target_id,x,y\na,1,2\n,3,4\n", "Target 2 has no id"),
+        ("target_id,x,y\na,1,2\nb,1e300,4\n", "5e\\+299 µm cannot be"),
         ("target_id,x,y\na,one,2\n", "no numbers"),
         ("target_id,x,y\na,,2\n", "no coordinates"),
         ("target_id,x,y\n", "at least one"),

@@ -168,5 +168,8 @@ def read_field(
         PixelScale(*told["scale"]),
     )
     prefix = "learned/"
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise InputError(f"{broken}: {name} holds values that are no numbers.", "Fit it again.")
     learned = {n.removeprefix(prefix): v for n, v in arrays.items() if n.startswith(prefix)}
     return measured, told["params"], told["seed"], learned

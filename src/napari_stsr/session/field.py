@@ -275,7 +275,9 @@ class Field:
         low, high = self._clipped(bounds)
         if region is not None:
             inner, outer = np.array(region.bounds()[:2]), np.array(region.bounds()[2:])
-            low, high = self._clipped((*np.maximum(low, inner), *np.minimum(high, outer)))
+            low, high = np.maximum(low, inner), np.minimum(high, outer)
+            if (low >= high).any():
+                raise InputError("The region holds no tissue.", "Draw it on the tissue.")
         first = np.floor((low - self._low) / step + 1e-9).astype(int)
         last = np.maximum(np.ceil((high - self._low) / step - 1e-9).astype(int), first + 1)
         if np.prod((last - first).astype(float)) > 1.1 * MOST_PIXELS + 10_000:

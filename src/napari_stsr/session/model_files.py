@@ -151,6 +151,11 @@ def _loaded(method: str, inner: Path, path: Path) -> Fitted:
     except InputError as error:
         # The user knows the model's file, not the copy of its part.
         raise InputError(error.what.replace(str(inner), str(path)), error.remedy) from error
+    except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise InputError(
+            f"{str(path)!r} is damaged: {type(error).__name__}, {error}.",
+            "Fit it again, or copy it again.",
+        ) from error
 
 
 def _about(model: Model) -> dict[str, Any]:

@@ -115,7 +115,11 @@ def _region(feature: object, number: int, scale: float, path: Path) -> Region:
     properties = feature.get("properties") or {}
     name = str(properties.get("name") or f"ROI {number}")
     try:
-        outline = shapely.make_valid(shape(feature.get("geometry") or feature))
+        with np.errstate(invalid="ignore"):  # said below, in words
+            drawn = shape(feature.get("geometry") or feature)
+        if not np.isfinite(shapely.get_coordinates(drawn)).all():
+            raise ValueError("some corners are not numbers")
+        outline = shapely.make_valid(drawn)
     except Exception as error:  # shapely raises a dozen kinds, all "this is no geometry"
         raise InputError(f"Feature {number} of {str(path)!r} is no polygon: {error}.") from None
     return Region(name, _areas(shapely.transform(outline, lambda xy: xy * scale)))

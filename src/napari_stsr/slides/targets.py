@@ -17,6 +17,8 @@ from napari_stsr.slides.lattice import Lattice
 from napari_stsr.slides.region import Region
 
 Floats = NDArray[np.float64]
+# No tissue is that large; beyond, distances lose their meaning.
+_FARTHEST_UM = 1e9
 Ints = NDArray[np.int64]
 
 
@@ -224,6 +226,11 @@ def points(
             f"{len(lacking)} targets have no coordinates, the first is {str(first)!r}.",
             "Remove them or fill them in.",
         )
+    if np.abs(centres).max() > _FARTHEST_UM:
+        raise InputError(
+            f"A coordinate of {centres.flat[np.abs(centres).argmax()]:.3g} µm cannot be.",
+            f"Keep targets within {_FARTHEST_UM / 1e6:g} m of the origin.",
+        )
     wide = np.broadcast_to(np.asarray(diameter_um, dtype=np.float64), len(centres))
     if not (np.isfinite(wide) & (wide > 0)).all():
         raise InputError("Target diameters must be positive.")
@@ -255,6 +262,9 @@ def read_targets(path: str | Path, um_per_px: float, diameter_um: float) -> Targ
             f"The target file {str(path)!r} lacks the column {missing[0]!r}.",
             "Its header is target_id,x,y[,diameter] (px) or target_id,x_um,y_um (µm).",
         )
+    if table["target_id"].isna().any():
+        row = int(np.flatnonzero(table["target_id"].isna())[0])
+        raise InputError(f"Target {row + 1} has no id.", "Give every target its own id.")
     if table["target_id"].duplicated().any():
         twice = table.loc[table["target_id"].duplicated(), "target_id"].iloc[0]
         raise InputError(f"The target id {twice!r} occurs twice.", "Give every target its own id.")

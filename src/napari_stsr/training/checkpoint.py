@@ -94,8 +94,8 @@ class Checkpoints:
             ) from error
         if owner != self.run_identity:
             raise InputError(
-                f"The checkpoints in {str(self.folder)!r} belong to another run: slide, parameters "
-                "or seed differ.",
+                f"The checkpoints in {str(self.folder)!r} belong to another run: slide, genes, "
+                "parameters, seed, device or versions differ.",
                 "Choose another folder, or repeat that run's settings.",
             )
         loaded: dict[str, Any] = state

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import threading
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -319,10 +320,14 @@ def _epoch_order(seed: int, stage: str, epoch: int, items: int) -> NDArray[np.in
     return np.random.default_rng([seed, _number(stage), 0, epoch]).permutation(items)
 
 
+_DRAWING = threading.RLock()
+
+
 @contextlib.contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
     """Draw initial weights as a function of seed and name; torch's global state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
+    # Torch draws weights from one state for all threads.
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed}:{name}".encode()))
         yield
 

@@ -37,6 +37,7 @@ from napari_stsr.results.expression import (
 from napari_stsr.results.posterior import Trust
 from napari_stsr.slides import Slide
 from napari_stsr.training.device import limited_threads, placed, resolve_device
+from napari_stsr.training.loop import seeded
 from napari_stsr.training.progress import Progress, Run, outcome, reported
 
 Arrays = dict[str, NDArray[Any]]
@@ -115,7 +116,7 @@ class SuicaFitted(FieldFitted):
         outputs, backbone = int(learned["outputs"]), str(learned["backbone"])
         widths = tuple(int(width) for width in learned["widths"])
         measured = self.measured
-        with torch.random.fork_rng(devices=[]):
+        with seeded(self.seed, "loading"):
             ensemble = ensemble_of(
                 measured.coordinates, measured.spacing_um, self.params, backbone, outputs
             )
