@@ -150,8 +150,8 @@ def page(table: pd.DataFrame, asked: argparse.Namespace) -> str:
         "truth is the very counts the noise was added to, so whoever hands its input on is near: "
         "`auto`, which weighs a location's own counts, gains by that. FFN, SIREN and `paper` drop "
         "genes above 200 counts in a location, as published, and are judged by them all the same: "
-        "of 1,000 genes these hold 87 % of the gene mean's squared error on st_mob1 (5 genes), 20 % "
-        "on merfish_mouse_poa (4), 14 % on her2st_C2 (108), 4 % on dlpfc_151673 (11). There the "
+        "of 1,000 genes these hold 87 % of the gene mean's squared error on st_mob1 (5 genes), 20 "
+        "% on merfish_mouse_poa (4), 14 % on her2st_C2 (108), 4 % on dlpfc_151673 (11). There the "
         "errors compare filters more than networks.\n",
     ]
     for task, title in TASKS.items():
