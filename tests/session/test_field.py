@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from napari_stsr.methods import Fitted
 from napari_stsr.methods.baselines import FactorKernel
 from napari_stsr.results import Enhancement, Expression
 from napari_stsr.session.field import Field, FieldPicture
+from napari_stsr.session.tiles import SIDE
 from napari_stsr.slides import Region, Slide, Targets
 from napari_stsr.slides.simulate import simulate_slide
 from napari_stsr.training import Run
@@ -92,6 +95,21 @@ def test_pictures_come_coarse_to_fine_and_all_hold_the_field_itself(slide, fitte
     there = fitted.at(place[None]).columns(np.array([3]))[0, 0]
     assert made[-1].value_at(place) == pytest.approx(there, rel=0.05)
     assert np.isnan(made[-1].value_at(place - 1e5))
+
+
+def test_the_first_picture_asks_for_few_places_of_a_slow_fit(slide, counting):
+    """So few that it comes at once, however fine the step."""
+
+    class Slow(Counting):
+        def at(self, places, run=None):
+            time.sleep(len(places) / 20_000)
+            return super().at(places, run)
+
+    slow = Slow(counting.fitted)
+    field = Field(slow, slide)
+    first = next(field.pictures(str(slide.genes.ids[3]), 2.0))
+    assert not first.finished
+    assert 0 < slow.places <= 4 * SIDE * SIDE
 
 
 @given(

@@ -105,7 +105,7 @@ def test_summing_neighbours_first_is_the_graph_layer() -> None:
     for whole in (True, False):
         summed = Summed(graph, logs, whole)
         said = ours.encode(*(part.double() for part in summed.rows(np.arange(40), dense.device)))
-        torch.testing.assert_close(said, theirs(dense, edges), rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(said, theirs(dense, edges), rtol=1e-13, atol=1e-14)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["kept rows", "summed anew"])

@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 from napari_stsr.errors import Cancelled, InputError
+from napari_stsr.evaluation.metrics import probability_transform, transformed_coverage
 from napari_stsr.methods import get_method
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.suica import stages
@@ -157,8 +158,9 @@ def test_doubt_holds_its_share_and_grows_off_the_tissue(simulation: Simulation) 
     p = result.expression_source.columns(genes)
     sd = result.uncertainty.columns(genes)
     truth = slide.counts.rows.toarray()[hidden][:, genes]
-    within = np.abs(truth - p) <= 1.645 * np.sqrt(sd**2 + p) + 0.5
-    assert 0.8 < within.mean() <= 1.0
+    within = transformed_coverage(probability_transform(truth, p, sd))
+    assert within[0.9] == pytest.approx(0.9, abs=0.05)
+    assert within[0.5] == pytest.approx(0.5, abs=0.1)
     far = points(slide.coordinates[:1] - 20 * slide.lattice.pitch_um, slide.diameter_um)
     away = made.predict(far)
     assert away.uncertainty is not None
