@@ -117,7 +117,7 @@ def main() -> None:
             done.setdefault(name, []).append(evaluation)
             for task in evaluation.tasks:
                 print(f"{name} {task}: {evaluation.sentence(task)}", flush=True)
-            write_page(asked.output, done, command(), (asked.folds, asked.draws), asked.note)
+        write_page(asked.output, done, command(), (asked.folds, asked.draws), asked.note)
 
 
 def command() -> str:
