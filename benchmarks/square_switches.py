@@ -5,7 +5,8 @@ row sees what `accuracy.py` judges by in that fold; superspots are another draw 
 
     python benchmarks/square_switches.py --data DATA
 
-Finished fits are kept in `--folder`; the page is `docs/decisions/switches.md`.
+Finished fits are kept in `--folder`; the table stands, with what it says, in
+`docs/decisions/switches.md`.
 """
 
 from __future__ import annotations

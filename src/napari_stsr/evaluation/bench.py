@@ -111,14 +111,13 @@ class Bench:
             yield part.at(Progress("scoring", 0, 1, 0.0), _PREDICT, 1)
             start = time.perf_counter()
             try:
-                scored = score_answer(self._question(task, genes), answer, cancel.check)
+                scores = score_answer(self._question(task, genes), answer, cancel.check)
             except InputError as error:  # the other tasks of the unit are judged all the same
                 unscored[task.protocol] = error
                 continue
-            found.scores.append(scored)
+            found.scores.append(scores)
             found.seconds["score"] += time.perf_counter() - start
             named = self.plan.named(task.slide)
-            scores = found.scores[-1]
             found.maps.append(mapped(task, answer, scores, genes, named, cancel.check))
         if unscored and not found.scores:
             raise next(iter(unscored.values()))

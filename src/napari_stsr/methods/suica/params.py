@@ -9,9 +9,9 @@ from napari_stsr.methods.field import FieldParams
 from napari_stsr.methods.parameters import parameter
 
 # Passes of the published autoencoder over the slide.
+PASSES = 200
 # Locations whose passage through the field is held at once in training.
 FIELD_CHUNK = 32_768
-PASSES = 200
 
 
 @dataclass(frozen=True)
