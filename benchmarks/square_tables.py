@@ -12,17 +12,16 @@ Finished seeds are kept in `--folder`; the page is `docs/square-tables.md`.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from kept_rows import kept
 from numpy.typing import NDArray
 
-from napari_stsr.evaluation.fingerprint import code_fingerprint, versions
 from napari_stsr.evaluation.metrics import (
     adjusted_rand,
     jaccard_distance_above_mean,
@@ -154,30 +153,20 @@ def worked(kind: str, seed: int, asked: argparse.Namespace) -> pd.DataFrame:
     one = simulate(kind, shape=shape, genes=genes, image=False, seed=seed)
     rows: list[dict[str, Any]] = []
     for row in ("Uniform split", "Noise-free mean", *ROWS):
-        kept = asked.folder / f"{_print(kind, seed, row, asked)}.json"
-        if not kept.is_file():
-            begun = time.process_time()
-            found = answers(one, row, seed, asked.preset)
-            seconds = time.process_time() - begun if row in ROWS else np.nan
-            told = [
-                {"row": title, "seconds": seconds if title == row else np.nan}
-                | figures(one, values, seed)
-                for title, values in found.items()
-            ]
-            with written_aside(kept) as aside:
-                aside.write_text(json.dumps(told))
-        rows += json.loads(kept.read_text())
+        name, values = ROWS.get(row, (None, None))
+        told = [kind, seed, row, values, shape, genes, asked.preset, answers, figures, _within]
+        rows += kept(asked.folder, name, told, partial(_rows, one, row, seed, asked.preset))
     return pd.DataFrame(rows)
 
 
-def _print(kind: str, seed: int, row: str, asked: argparse.Namespace) -> str:
-    """Digest of what a row's figures depend on; this script too."""
-    code = ""
-    if row in ROWS:
-        code = code_fingerprint(type(get_method(ROWS[row][0]))) + repr(ROWS[row])
-    own = Path(__file__).read_text().split("def worked")[0].split("def answers")[1]
-    told = [kind, seed, row, asked.side, asked.genes, asked.preset, code, own, versions()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+def _rows(one: Simulation, row: str, seed: int, preset: str) -> list[dict[str, Any]]:
+    begun = time.process_time()
+    found = answers(one, row, seed, preset)
+    seconds = time.process_time() - begun if row in ROWS else np.nan
+    return [
+        {"row": title, "seconds": seconds if title == row else np.nan} | figures(one, values, seed)
+        for title, values in found.items()
+    ]
 
 
 def page(tables: dict[str, pd.DataFrame], seeds: int, asked: argparse.Namespace) -> str:
@@ -230,7 +219,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("square_tables"))
     parser.add_argument("--output", type=Path, default=Path("docs/square-tables.md"))
     asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
     tables: dict[str, pd.DataFrame] = {}
     for seed in range(asked.seeds):
         for kind in asked.kinds:

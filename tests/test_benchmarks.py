@@ -84,8 +84,29 @@ def test_squares_tables_hold_every_row_and_go_on_where_they_stopped(
     assert by_row.loc["Noise-free mean", "within"] == pytest.approx(1)
     assert by_row.loc["Uniform split", "within"] == 0
     assert by_row.loc["Factor kernel", "border"] > 0
-    monkeypatch.setattr(tables, "answers", None)
+    monkeypatch.setattr(tables, "_rows", lambda *_: pytest.fail("worked again"))
     pd.testing.assert_frame_equal(tables.worked("realistic", 0, asked), first)
     told = tables.page({"realistic": first}, 1, asked)
     assert "--kinds realistic" in told
     assert "| Factor kernel, conserved |" in told
+
+
+def test_suicas_tables_tell_all_columns_and_go_on_where_they_stopped(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = script("suica_tables")
+    slide = simulate_slide("realistic", "square", (10, 12), 40, seed=1, image=False)
+    monkeypatch.setattr(tables, "restricted", lambda data, name, genes: slide)
+    rows = {row: tables.ROWS[row] for row in ("Factor kernel", "Gene mean")}
+    asked = Namespace(data=tmp_path, genes=40, folder=tmp_path, seed=0, sets=["one"])
+    first = tables.judged(asked, "one", "hidden-spots", rows, 0)
+    assert first.loc["Factor kernel", "gene_r"] > 0.1
+    assert first.loc["Gene mean", "gene_r"] == 0
+    assert first.loc["Factor kernel", "mse"] < first.loc["Gene mean", "mse"]
+    again = tables.judged(asked, "one", "hidden-spots", rows, 0)
+    pd.testing.assert_frame_equal(again, first)
+    assert tables.judged(asked, "one", "hidden-spots", rows, 1).loc["Factor kernel", "mse"] > 0
+    lines = tables.table(first, first * 0.1).splitlines()
+    assert lines[0].startswith("| | MAE | MSE | cosine |")
+    assert lines[2].startswith("| Factor kernel | **")
+    assert " ± " in lines[2]

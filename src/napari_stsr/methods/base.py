@@ -95,7 +95,7 @@ class Method(ABC):
     params : type
         A subclass of `Params`.
     presets : mapping
-        ``"fast"``, ``"paper"``, ``"auto"``: the values each sets.
+        ``"fast"``, ``"paper"``, ``"auto"``, perhaps others: the values each sets.
     """
 
     name: ClassVar[str]

@@ -52,7 +52,7 @@ PUBLISHED: dict[str, Any] = {
 def fit(slide: Slide, preset: str = "auto", run: Run | None = None, **values: Any) -> SuicaFitted:
     """Fit SUICA to its end."""
     method = get_method("suica")
-    quick = PUBLISHED if preset == "paper" else QUICK
+    quick = PUBLISHED if preset in ("paper", "vanilla") else QUICK
     params = method.parameters(preset, {**quick, **values})
     fitted = outcome(method.fit(slide, params, run or Run(device="cpu"), None))
     assert isinstance(fitted, SuicaFitted)
@@ -89,14 +89,53 @@ def test_hidden_spots_are_told_better_than_by_the_mean(
     assert own < 0.95 * mean
 
 
-@pytest.mark.parametrize("ablation", ["none", "autoencoder", "graph", "dice"])
-def test_the_published_form_and_its_ablations_answer(simulation: Simulation, ablation: str) -> None:
+ABLATIONS = ("autoencoder", "graph", "dice", "graph and dice", "autoencoder and dice")
+
+
+@pytest.fixture(scope="module")
+def published(simulation: Simulation) -> dict[str, SuicaFitted]:
+    """The published form, whole and without its parts."""
+    forms = ("none", *ABLATIONS)
+    return {form: fit(simulation.slide, "paper", ablation=form) for form in forms}
+
+
+@pytest.mark.parametrize("ablation", ["none", *ABLATIONS])
+def test_the_published_form_and_its_ablations_answer(
+    simulation: Simulation, published: dict[str, SuicaFitted], ablation: str
+) -> None:
     slide = simulation.slide
-    fitted = fit(slide, "paper", ablation=ablation)
-    said = fitted.predict(slide.locations()).expression()
+    said = published[ablation].predict(slide.locations()).expression()
     assert np.isfinite(said).all()
     assert (said >= 0).all()
     assert np.corrcoef(said.sum(axis=0), slide.counts.gene_totals)[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_every_ablation_says_something_else(
+    simulation: Simulation, published: dict[str, SuicaFitted], ablation: str
+) -> None:
+    genes, at = np.arange(10), simulation.slide.locations()
+    said = published[ablation].predict(at).expression_source.columns(genes)
+    for other in published.keys() - {ablation}:
+        beside = published[other].predict(at).expression_source.columns(genes)
+        assert not np.allclose(said, beside, rtol=1e-6, atol=0)
+
+
+def test_the_vanilla_network_goes_straight_to_genes(simulation: Simulation) -> None:
+    """No embedding is learned, and twelve sine layers are trained as long as published."""
+    method = get_method("suica")
+    usual = method.parameters("vanilla")
+    assert isinstance(usual, SuicaParams)
+    assert (usual.decoder_steps, usual.learning_rate) == (2000, 1e-5)
+    params = method.parameters("vanilla", PUBLISHED | {"backbone": "siren"})
+    run = Run(device="cpu")
+    reports = list(method.fit(simulation.slide, params, run, None))
+    trained = {report.stage for report in reports if report.stage.startswith("learning")}
+    assert trained == {"learning the expression"}
+    fitted = fit(simulation.slide, "vanilla", backbone="siren")
+    layers = [name for name in fitted.learned if name.endswith(".weight")]
+    sines = [name for name in layers if "first" in name or "hidden" in name]
+    assert len(sines) == 12
 
 
 def test_parts_add_up_to_what_was_measured(fitted: SuicaFitted, simulation: Simulation) -> None:
@@ -294,12 +333,13 @@ def test_without_an_autoencoder_the_field_keeps_its_steps(simulation: Simulation
     assert max(steps) == 12
 
 
+@pytest.mark.parametrize("preset", ["paper", "vanilla"])
 def test_the_field_learns_the_same_in_chunks(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, preset: str
 ) -> None:
-    at_once = fit(simulation.slide, "paper", decoder_steps=2)
-    monkeypatch.setattr(stages, "FIELD_CHUNK", 50)
-    chunks = fit(simulation.slide, "paper", decoder_steps=2)
+    at_once = fit(simulation.slide, preset, decoder_steps=2)
+    monkeypatch.setattr(stages, "FIELD_CHUNK", 200 if preset == "vanilla" else 50)
+    chunks = fit(simulation.slide, preset, decoder_steps=2)
     for name, array in at_once.learned.items():
         if name.startswith("field/"):
             np.testing.assert_allclose(chunks.learned[name], array, rtol=2e-3, atol=1e-4)

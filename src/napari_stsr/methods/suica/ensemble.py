@@ -20,7 +20,8 @@ Ints = NDArray[np.int64]
 # tissues, and members that err differently have the better mean.
 _WAVELENGTHS = (20.0, 16.0, 12.0, 24.0, 14.0)
 _PUBLISHED_SCALE = 10.0
-_PLAIN_LAYERS = 10
+# After the first: twelve sine layers in all, as published.
+_PLAIN_LAYERS = 11
 
 
 class Ensemble(nn.Module):
@@ -76,7 +77,7 @@ def ensemble_of(
             shape = (256, 3) if published else (64, 0)
             members.append(FourierField(origin, reach, outputs, params.width, cycles, *shape))
         elif backbone == "siren":
-            plain = published and params.ablation == "autoencoder"
+            plain = published and "autoencoder" in params.without
             # W of U(±1/2)² is about 0.4 long: that many radians per reach make the wavelength.
             frequency = 30.0 if published and not params.wavelength_um else 5 * torch.pi * cycles
             hidden = _PLAIN_LAYERS if plain else 2 if published else 1

@@ -79,7 +79,7 @@ class Fitting:
             self._refuse_left_out()
         passes = self._batches() * PASSES
         self.steps = params.autoencoder_steps or passes
-        with_codec = params.ablation != "autoencoder"
+        with_codec = "autoencoder" not in params.without
         weights = {
             "autoencoder": 1.0 * self.steps * with_codec / params.stride,
             "field": 0.3 * params.field_steps * params.members * with_codec,
@@ -95,7 +95,7 @@ class Fitting:
         params, lesson = self.params, self.lesson
         with limited_threads(self.run.threads):
             ensemble = self._ensemble()
-            if params.ablation == "autoencoder":
+            if "autoencoder" in params.without:
                 decoders = self._plain_decoders()
             else:
                 decoders, z = yield from self._autoencoders()
@@ -177,7 +177,7 @@ class Fitting:
 
     def _ensemble(self) -> Ensemble:
         params = self.params
-        outputs = params.hidden if params.ablation == "autoencoder" else params.latent
+        outputs = params.hidden if "autoencoder" in params.without else params.latent
         pitch = self.measured.spacing_um
         with seeded(self.run.seed, "field"):
             return ensemble_of(
@@ -243,7 +243,7 @@ class Fitting:
         return [Summed(graph, logs, whole=members == 1) for graph in graphs]
 
     def _graph(self, among: NDArray[np.bool_] | None) -> sparse.csr_matrix:
-        k = 1 if self.params.ablation == "graph" else self.params.neighbours
+        k = 1 if "graph" in self.params.without else self.params.neighbours
         return nearest_graph(self.lesson.places, k, among)
 
     def _embedded(
@@ -283,13 +283,13 @@ class Fitting:
         params, lesson = self.params, self.lesson
         training: PublishedTraining | CountTraining
         validate = None
-        together = params.ablation == "autoencoder"
+        together = "autoencoder" in params.without
         if self.published:
             training = PublishedTraining(
                 ensemble,
                 decoders[0],
                 lesson,
-                dice=params.ablation != "dice",
+                dice="dice" not in params.without,
                 together=together,
             )
         else:

@@ -61,7 +61,7 @@ class Lesson:
             When the published filters leave too little.
         """
         published = params.objective == "published"
-        genes = _published_genes(slide) if published else np.arange(len(slide.genes))
+        genes = published_genes(slide) if published else np.arange(len(slide.genes))
         if len(genes) > params.variable_genes:
             chosen = variable_genes(slide.counts, params.variable_genes, measured.gene_columns)
             genes = np.intersect1d(genes, chosen)
@@ -100,7 +100,8 @@ class Lesson:
         return np.asarray(self.fold != member)
 
 
-def _published_genes(slide: Slide) -> Ints:
+def published_genes(slide: Slide) -> Ints:
+    """Columns the published filter keeps: not above 200 counts in a location, 3 or more in all."""
     rows = slide.counts.rows
     kept = rows[np.flatnonzero(slide.counts.totals >= _FEWEST_COUNTS)]
     highest = kept.max(axis=0).toarray().ravel() if kept.shape[0] else np.zeros(rows.shape[1])

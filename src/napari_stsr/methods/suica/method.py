@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from napari_stsr.errors import InputError
 from napari_stsr.methods.base import Estimate
 from napari_stsr.methods.field import FieldFitted, FieldMethod
-from napari_stsr.methods.kernel_pair import KernelPair
 from napari_stsr.methods.measured import Measured
 from napari_stsr.methods.parameters import Params
-from napari_stsr.methods.suica.params import FIELD_CHUNK, PASSES, PRESETS, SuicaParams
+from napari_stsr.methods.suica.cost import Cost
+from napari_stsr.methods.suica.params import PRESETS, SuicaParams
 from napari_stsr.slides import Slide, Targets
 from napari_stsr.training.progress import Progress, Run
 
@@ -65,44 +65,17 @@ class Suica(FieldMethod):
                 "The leak shows the graph what is held out, and one member holds nothing out.",
                 "Turn it off, or set members to 2 or more.",
             )
-        if params.ablation == "dice" and params.objective == "counts":
+        if "dice" in params.without and params.objective == "counts":
             raise InputError(
                 "Only the published objective has a Dice loss to leave out.",
                 "Set the objective to published, or choose another ablation.",
             )
 
     def estimate(self, slide: Slide, targets: Targets, params: Params) -> Estimate:
-        """Memory and time of training and prediction; the constants were measured on one core."""
+        """Memory and time of training and prediction on one processor core."""
         assert isinstance(params, SuicaParams)
-        p, n = params, len(slide)
-        genes = min(p.variable_genes, len(slide.genes))
-        published = p.objective == "published"
-        batch = min(n, p.batch)
-        inner = p.hidden * p.hidden / 4 + p.hidden * p.hidden / 32 if published else 0
-        codec = p.hidden * genes + inner
-        steps = p.autoencoder_steps or PASSES * max(1, -(-n // batch))
-        flops = steps / p.stride * batch * 12 * codec
-        if p.normalise == "neighbours":
-            loaded = min(n, batch * p.neighbours) - batch
-            flops += steps / p.stride * loaded * 4 * p.hidden * genes
-        if published:
-            layers = 2 * p.width**2 if p.backbone in ("auto", "siren") else 512 * p.width
-            flops += p.field_steps * n * 6 * layers + p.decoder_steps / p.stride * n * 6 * codec
-        else:
-            entries = p.decoder_steps / p.stride * p.members * batch * genes
-            flops += entries * (6 * p.hidden + 400)
-        # Wide layers run near the processor's peak, and leave silent genes out.
-        seconds = 3 + flops / (8e10 if published else 4e10) + 2e-8 * slide.counts.nnz
-        seconds += len(targets) * p.members * 2e-9 * (genes * p.hidden / 100 + p.width * 500)
-        if p.mix != "off":
-            seconds += KernelPair().seconds(slide, None)
-        memory = 700e6 + 24.0 * slide.counts.nnz + 4.0 * min(n * genes, 250e6)
-        memory += 32.0 * codec + 4.0 * len(targets) * p.hidden * (1 + p.members)
-        # Layers of the field whose values the step back needs, and their gradients.
-        deep = 8.5 if p.backbone in ("auto", "siren") else 4.0
-        held = deep * 4.0 * min(n, FIELD_CHUNK) * p.width
-        memory += held if published else 12.0 * p.members * batch * genes
-        return Estimate(int(memory), float(seconds))
+        cost = Cost(slide, len(targets), params)
+        return Estimate(int(cost.memory), float(cost.seconds))
 
     def learn(
         self, slide: Slide, measured: Measured, params: Any, run: Run

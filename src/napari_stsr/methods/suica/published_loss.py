@@ -87,12 +87,19 @@ class PublishedTargets:
     targets : CSR matrix (n, g)
     values_at_once : int
         Predictions a chunk may hold.
+    rows_at_once : int, optional
+        Locations a chunk may hold.
     """
 
-    def __init__(self, targets: sparse.csr_matrix, values_at_once: int = 64_000_000) -> None:
+    def __init__(
+        self,
+        targets: sparse.csr_matrix,
+        values_at_once: int = 64_000_000,
+        rows_at_once: int | None = None,
+    ) -> None:
         self.targets = targets
         n, g = targets.shape
-        rows = max(1, values_at_once // max(1, g))
+        rows = max(1, min(values_at_once // max(1, g), rows_at_once or n))
         self.chunks = [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
         self._kept: SparseBatch | None = None
 

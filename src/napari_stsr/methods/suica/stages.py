@@ -22,6 +22,8 @@ from napari_stsr.methods.suica.published_loss import DICE_WEIGHT, PublishedTarge
 
 Ints = NDArray[np.int64]
 _MOST_VALIDATED = 1500
+# Layers of the field without an autoencoder, over those with one.
+_DEEPER = 4
 
 
 class AutoencoderTraining(nn.Module):
@@ -243,7 +245,8 @@ class PublishedTraining(nn.Module):
         super().__init__()
         self.decoder, self.dice = decoder, dice
         self.ensemble = ensemble if together else None
-        self.targets = PublishedTargets(lesson.values)
+        rows = FIELD_CHUNK // _DEEPER if together else None
+        self.targets = PublishedTargets(lesson.values, rows_at_once=rows)
         encoded = _Encoded(ensemble, lesson)
         every = torch.arange(len(lesson))
         self.field: Callable[[slice], Tensor]

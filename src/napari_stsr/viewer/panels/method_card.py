@@ -24,7 +24,7 @@ _SAID: dict[Family, str] = {
     "baseline": "<b>A baseline</b>: what a method must beat to be worth its time.",
     "peer": "<b>Ours</b>, after the paper; not the authors' own code.",
 }
-_PRESETS = {"fast": "Fast", "paper": "Paper", "auto": "Auto"}
+_PRESETS = {"vanilla": "Vanilla (ablation)"}
 
 
 class MethodCard(QWidget):
