@@ -104,7 +104,7 @@ def test_suicas_tables_tell_all_columns_and_go_on_where_they_stopped(
     assert first.loc["Gene mean", "gene_r"] == 0
     assert first.loc["Factor kernel", "mse"] < first.loc["Gene mean", "mse"]
     again = tables.judged(asked, "one", "hidden-spots", rows, 0)
-    pd.testing.assert_frame_equal(again, first)
+    pd.testing.assert_frame_equal(again, first)  # to the CPU-second: read, not worked again
     assert tables.judged(asked, "one", "hidden-spots", rows, 1).loc["Factor kernel", "mse"] > 0
     lines = tables.table(first, first * 0.1).splitlines()
     assert lines[0].startswith("| | MAE | MSE | cosine |")

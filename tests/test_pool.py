@@ -85,6 +85,8 @@ def test_nothing_that_was_there_is_replaced(table, tmp_path, capsys):
         (["--as", "bins", "--x", "left", "--y", "top"], "no column 'left'"),
         (["--as", "bins", "--seed", "-1"], "seed of -1"),
         (["--as", "bins", "--um", "-3"], "positive length"),
+        (["--as", "bins", "--um-per-px", "0"], "A scale of 0 µm"),
+        (["--as", "bins", "--um-per-px", "inf"], "A scale of inf µm"),
         (["--as", "bins", "--um", "900"], "too little for bins of 900 µm. Take bins of at most 23"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from napari_stsr.errors import Cancelled, InputError, RunError
 from napari_stsr.evaluation import EvaluationPlan, Opening, evaluate, evaluating
+from napari_stsr.evaluation.opening import reopening
 from napari_stsr.methods import registry
 from napari_stsr.slides import Slide
 from napari_stsr.slides.simulate import simulate_slide
@@ -125,6 +127,30 @@ def test_a_scheduler_of_others_can_work_and_open_the_slide_itself(
         found = outcome(work)
     assert [one.state for one in found.outcomes] == ["done"] * 2
     assert os.getpid() not in fits(plugin)
+
+
+def test_a_scheduler_without_workers_is_said_to_be_waited_for(plugin: Path, slide: Slide) -> None:
+    from distributed import LocalCluster
+
+    token = CancelToken()
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
+        work = evaluating(plan(1), slide, token, scheduler=cluster.scheduler_address)
+        assert any("no worker has joined" in report.stage for report in itertools.islice(work, 20))
+        token.cancel()
+        with pytest.raises(Cancelled):
+            outcome(work)
+
+
+def test_workers_are_told_whole_paths(
+    plugin: Path, slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker starts in a folder of its own."""
+    write_slide(slide, plugin / "slide")
+    monkeypatch.chdir(plugin)
+    assert reopening(slide, Opening("slide", "he.png", 8.0)) == Opening(
+        str(plugin / "slide"), str(plugin / "he.png"), 8.0
+    )
+    assert reopening(Opening("slide").open()) == Opening(str(plugin / "slide"))
 
 
 def test_a_worker_that_opens_another_slide_says_so(plugin: Path, slide: Slide) -> None:

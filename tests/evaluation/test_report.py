@@ -26,6 +26,7 @@ from napari_stsr.evaluation import (
     report_html,
     write_report,
 )
+from napari_stsr.slides import Check
 from napari_stsr.slides.simulate import simulate_slide
 from tests.evaluation.contestants import contestants
 
@@ -159,6 +160,22 @@ def test_an_evaluation_without_any_answer_still_makes_a_page_and_names_are_text(
         text = report_html(nothing)
     assert "Nothing could be evaluated. There is no second slide." in text
     assert "<script>alert" not in text
+
+
+def test_what_is_wrong_with_the_slide_stands_above_the_figures() -> None:
+    slide = simulate_slide("realistic", "square", (8, 8), 20, seed=2, image=False)
+    checks = (
+        Check("problem", "Half of the spots lie off the image.", "Register it."),
+        Check("notice", "No gene symbols."),
+        Check("good", "The lattice is regular."),
+    )
+    with contestants():
+        plan = EvaluationPlan(["hidden-spots"], ["nearest"], 1, draws=20)
+        text = report_html(evaluate(replace(slide, checks=checks), plan))
+    problem = text.index("Half of the spots lie off the image. Register it.")
+    assert "Problem:" in text[:problem]
+    assert text.index("No gene symbols.") < text.index("<table")
+    assert "The lattice is regular." not in text
 
 
 def test_the_same_numbers_are_written_for_programs(found: Evaluation, written: Path) -> None:

@@ -35,7 +35,10 @@ class FakeParams(Params):
     steps: int = parameter(3, "Steps", "How long it takes.", low=1, high=1_000_000)
     conserve: bool = parameter(True, "Conserve", "Parts sum to the spot.")
     ends: str = parameter(
-        "well", "Ends", "How it ends.", choices=("well", "in words", "by a bug", "out of memory")
+        "well",
+        "Ends",
+        "How it ends.",
+        choices=("well", "with a note", "in words", "by a bug", "out of memory"),
     )
 
 
@@ -65,7 +68,7 @@ class FakeFitted(Fitted):
             counts = Counts(slide.counts.genes(self.columns))
             denoised = predicted
             predicted = ConservedExpression(predicted, targets.parent, counts, targets.per_location)
-        owned = targets.parent >= 0
+        owned, noted = targets.parent >= 0, self.params.ends == "with a note"
         parents = np.where(owned, slide.barcodes[targets.parent], "")
         return Enhancement(
             "fake",
@@ -80,6 +83,7 @@ class FakeFitted(Fitted):
             slide.barcodes,
             slide.coordinates,
             denoised=denoised,
+            provenance={"notes": ["Two genes were left out."]} if noted else {},
         )
 
     def at(self, places: NDArray[np.float64], run: Run | None = None) -> Expression:

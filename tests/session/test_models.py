@@ -244,6 +244,7 @@ def test_broken_foreign_and_older_files_are_refused_in_words(saved, tmp_path):
     [
         (lambda held: held.pop("barcodes"), "is damaged: KeyError"),
         (lambda held: held["coordinates"].fill(np.nan), "coordinates holds values that are no"),
+        (lambda held: held.pop("learned/bandwidth"), "bandwidth is missing"),
     ],
 )
 def test_a_fit_that_lacks_something_is_told_as_damaged(slide, tmp_path, change, words):
@@ -262,7 +263,7 @@ def test_a_fit_that_lacks_something_is_told_as_damaged(slide, tmp_path, change, 
         for part, content in parts.items():
             archive.writestr(part, content)
     with pytest.raises(InputError, match=words):
-        predict(load_model(path), grid_um=100.0)
+        load_model(path)
 
 
 class Trap:

@@ -107,6 +107,7 @@ def write_field(
         "scale": [measured.scale.um_per_px, measured.scale.source],
         "diameter_um": measured.diameter_um,
         "lattice": [lattice.kind, lattice.pitch_um, lattice.residual],
+        "learned": sorted(learned),
     }
     arrays = {
         "told": np.frombuffer(json.dumps(told).encode(), dtype=np.uint8),
@@ -172,4 +173,7 @@ def read_field(
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise InputError(f"{broken}: {name} holds values that are no numbers.", "Fit it again.")
     learned = {n.removeprefix(prefix): v for n, v in arrays.items() if n.startswith(prefix)}
+    # Many are only looked at when something is asked; files of older versions do not list them.
+    if missing := set(told.get("learned", ())) - learned.keys():
+        raise InputError(f"{broken}: {', '.join(sorted(missing)[:3])} is missing.", "Fit it again.")
     return measured, told["params"], told["seed"], learned

@@ -52,20 +52,22 @@ def _same(network: nn.Module, layers: list[nn.Module]) -> None:
         theirs.load_state_dict(ours.state_dict())
 
 
+@pytest.mark.parametrize("many", [50, 5])  # more than the outputs, and fewer
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
-def test_a_backbone_says_what_the_plain_network_says(which: int) -> None:
+def test_a_backbone_says_what_the_plain_network_says(which: int, many: int) -> None:
     _, ours, theirs = _pairs()[which]
-    places = _MIDDLE.double() + _REACH * (2 * torch.rand(50, 2, dtype=torch.float64) - 1)
+    places = _MIDDLE.double() + _REACH * (2 * torch.rand(many, 2, dtype=torch.float64) - 1)
     said = ours(*ours.encode(places))
     expected = theirs((places - _MIDDLE) / _REACH)
     torch.testing.assert_close(said, expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("many", [50, 5])  # more than the outputs, and fewer
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
-def test_a_backbone_learns_as_the_plain_network_does(which: int) -> None:
+def test_a_backbone_learns_as_the_plain_network_does(which: int, many: int) -> None:
     _, ours, theirs = _pairs()[which]
-    places = _MIDDLE.double() + _REACH * (2 * torch.rand(50, 2, dtype=torch.float64) - 1)
-    z = torch.randn(50, 7, dtype=torch.float64)
+    places = _MIDDLE.double() + _REACH * (2 * torch.rand(many, 2, dtype=torch.float64) - 1)
+    z = torch.randn(many, 7, dtype=torch.float64)
     plain.embedding_loss(ours(*ours.encode(places)), z).backward()
     plain.embedding_loss(theirs((places - _MIDDLE) / _REACH), z).backward()
     mine = [p.grad for name, p in ours.named_parameters() if name != "table"]

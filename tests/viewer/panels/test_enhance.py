@@ -75,6 +75,15 @@ def test_a_failing_run_is_told_in_words_and_everything_stays_alive(opened, ends,
     assert opened.run(ends="well").state == "done"
 
 
+def test_what_a_result_has_to_note_stands_under_the_runs(opened):
+    message = opened.enhance.runs.message
+    assert opened.run().state == "done"
+    assert not message.isVisibleTo(opened.enhance)
+    assert opened.run(ends="with a note").state == "done"
+    opened.wait(lambda: message.isVisibleTo(opened.enhance))
+    assert "Two genes were left out." in message.text()
+
+
 def test_a_drawn_region_is_enhanced_alone(opened):
     rois = opened.desk.draw_region()
     low, high = opened.desk.slide.coordinates.min(0), opened.desk.slide.coordinates.mean(0)

@@ -100,8 +100,11 @@ class FourierField(Backbone):
 
     def forward(self, features: Tensor) -> Tensor:
         """Values (m, outputs)."""
-        weight, bias = self.folded()
-        return nn.functional.linear(torch.relu(self.first(features)), weight, bias)
+        state = torch.relu(self.first(features))
+        if len(state) < self.outputs:
+            # Fewer places than outputs: layer by layer is the shorter way.
+            return cast(Tensor, self.last(nn.Sequential(*self.linear)(state)))
+        return nn.functional.linear(state, *self.folded())
 
 
 class Siren(Backbone):
