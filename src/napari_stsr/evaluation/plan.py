@@ -24,6 +24,8 @@ _WITHIN = {
     "seed": (0, 2**63 - 1),
     "draws": (10, 1_000_000),
 }
+# To judge one value, with the usual draws; measured on sections and on 700,000 bins.
+_SCORING_S = 1.5e-6
 _PRECISIONS = ("auto", "32", "bf16", "16")
 _GROUPS = {"methods": "method", "baselines": "baseline", "peers": "peer"}
 
@@ -226,7 +228,10 @@ class EvaluationPlan:
                 one = unit.contender.learner.estimate(restricted, targets, unit.contender.params())
             except InputError:
                 continue
-            memory, seconds = max(memory, one.memory_bytes), seconds + one.seconds
+            judged = protocol(unit.protocol).judged * len(restricted)
+            scoring = _SCORING_S * judged * min(self.scored, len(restricted.genes))
+            memory = max(memory, one.memory_bytes)
+            seconds += one.seconds + scoring
         return Estimate(memory, seconds)
 
     def described(self) -> dict[str, Any]:

@@ -35,12 +35,15 @@ class Protocol(ABC):
         For people: a few words, and a sentence.
     splits : bool
         Whether molecules are split, which needs whole counts.
+    judged : float
+        Share of the locations that one fold judges.
     """
 
     name: str
     title: str
     summary: str
     splits: bool = False
+    judged: float = 1.0
 
     def check(self, slide: Slide, folds: int = 5) -> None:
         """Raise InputError, with the reason, where this slide cannot do the protocol."""

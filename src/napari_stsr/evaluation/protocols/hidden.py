@@ -21,6 +21,8 @@ _SAMPLE = 20_000
 class _Hidden(Protocol):
     """Hide whole locations; every location is hidden in one fold."""
 
+    judged = 1 / SHARE_PARTS
+
     def _check(self, slide: Slide, folds: int) -> None:
         least = _FEWEST * max(folds, SHARE_PARTS)
         if len(slide) < least:
