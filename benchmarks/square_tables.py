@@ -155,7 +155,9 @@ def worked(kind: str, seed: int, asked: argparse.Namespace) -> pd.DataFrame:
     for row in ("Uniform split", "Noise-free mean", *ROWS):
         name, values = ROWS.get(row, (None, None))
         told = [kind, seed, row, values, shape, genes, asked.preset, answers, figures, _within]
-        rows += kept(asked.folder, name, told, partial(_rows, one, row, seed, asked.preset))
+        rows += kept(
+            asked.folder, one.slide, name, told, partial(_rows, one, row, seed, asked.preset)
+        )
     return pd.DataFrame(rows)
 
 

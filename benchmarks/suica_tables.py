@@ -33,7 +33,7 @@ from napari_stsr.evaluation.protocols import protocol
 from napari_stsr.evaluation.task import Task
 from napari_stsr.files import written_aside
 from napari_stsr.methods import get_method
-from napari_stsr.methods.suica.lesson import published_genes
+from napari_stsr.methods.suica.lesson import FEWEST_COUNTS, published_genes
 from napari_stsr.methods.variable_genes import variable_genes
 from napari_stsr.slides import Slide
 from napari_stsr.training import Run
@@ -49,7 +49,8 @@ TASKS = {
 
 
 def _wide(width: int, **values: Any) -> dict[str, Any]:
-    return {"width": width, "hidden": width, **values}
+    """Narrower than the published 2,048; what is filtered is filtered for all methods."""
+    return {"width": width, "hidden": width, "filters": False, **values}
 
 
 ROWS: Rows = {
@@ -139,9 +140,10 @@ def answered(task: Task, row: tuple[str, str, dict[str, Any]], seed: int) -> dic
 
 
 def restricted(data: Path, name: str, genes: int) -> Slide:
-    """A slide of the most variable genes that the published filter keeps."""
+    """What the published filter keeps of a slide, and of its genes the most variable."""
     slide, _ = opened(data, name)
     slide = replace(slide, name=name).with_genes(published_genes(slide))
+    slide = slide.take(slide.counts.totals >= FEWEST_COUNTS)
     return slide.with_genes(variable_genes(slide.counts, genes))
 
 
@@ -150,8 +152,9 @@ def judged(asked: argparse.Namespace, name: str, what: str, rows: Rows, seed: in
     (task,) = protocol(what).fold(restricted(asked.data, name, asked.genes), 0, 5, seed)
     found = []
     for title, row in rows.items():
-        depends_on = [name, what, row, asked.genes, seed, answered, figures, restricted]
-        one = kept(asked.folder, row[0], depends_on, partial(answered, task, row, seed))
+        depends_on = [name, what, row, asked.genes, seed, answered, figures, _scaled, restricted]
+        work = partial(answered, task, row, seed)
+        one = kept(asked.folder, task.slide, row[0], depends_on, work)
         print(name, what, title, one, flush=True)
         found.append({"row": title, **one})
     return pd.DataFrame(found).set_index("row")

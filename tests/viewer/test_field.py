@@ -138,6 +138,17 @@ def test_a_region_can_be_chosen_and_is_followed(field):
     assert box.where.currentData() == "Whole tissue"
 
 
+def test_a_region_beside_the_tissue_is_told(field):
+    box, desk = field.explore.field, field.desk
+    far = desk.slide.coordinates.max(axis=0) + 5000.0
+    rois = desk.draw_region()
+    rois.add_polygons([(far + np.array([(0.0, 0.0), (400.0, 0.0), (0.0, 400.0)]))[:, ::-1]])
+    rois.mode = "pan_zoom"
+    box.where.setCurrentIndex(box.where.findData(desk.regions()[0].name))
+    box.where.activated.emit(box.where.currentIndex())
+    field.wait(lambda: "The region holds no tissue. Draw it on the tissue." in said(field))
+
+
 def test_a_click_gives_a_profile_of_pinned_genes_beside_what_was_measured(field):
     box, slide = field.explore.field, field.desk.slide
     pins = [str(slide.genes.ids[4]), str(slide.genes.ids[9])]

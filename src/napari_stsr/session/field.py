@@ -151,8 +151,8 @@ class Field:
         self._locations = slide.coordinates
         self._low = self._locations.min(axis=0) - self.pitch_um
         self._high = self._locations.max(axis=0) + self.pitch_um
-        # Places a second, as far as is known.
-        self._rate = 15_000.0
+        # Places a second; a guess until some were evaluated.
+        self._rate, self._timed = 15_000.0, False
         self._sample: Expression | None = None
 
     @cached_property
@@ -169,12 +169,14 @@ class Field:
         away, _ = self._tree.query(places, distance_upper_bound=self.pitch_um * (1 + 1e-9))
         return np.asarray(np.isfinite(away))
 
-    def finest(self, step_um: float, bounds: Bounds | None = None) -> float:
-        """The step asked for, or the finest that a window allows if that is larger.
+    def finest(
+        self, step_um: float, bounds: Bounds | None = None, region: Region | None = None
+    ) -> float:
+        """The step asked for, or the finest that window and region allow if that is larger.
 
         A picture holds 2 million pixels at most.
         """
-        low, high = self._clipped(bounds)
+        low, high = self._framed(bounds, region)
         return max(step_um, float(np.sqrt(np.prod(high - low) / MOST_PIXELS)))
 
     def prepare(self, run: Run | None = None) -> None:
@@ -271,13 +273,18 @@ class Field:
             raise InputError("There is no tissue in this window.", "Move the view onto the tissue.")
         return low, high
 
-    def _frame(self, step: float, bounds: Bounds | None, region: Region | None) -> _Frame:
+    def _framed(self, bounds: Bounds | None, region: Region | None) -> tuple[Floats, Floats]:
+        """Corners of what window and region have in common with the tissue."""
         low, high = self._clipped(bounds)
         if region is not None:
             inner, outer = np.array(region.bounds()[:2]), np.array(region.bounds()[2:])
             low, high = np.maximum(low, inner), np.minimum(high, outer)
             if (low >= high).any():
                 raise InputError("The region holds no tissue.", "Draw it on the tissue.")
+        return low, high
+
+    def _frame(self, step: float, bounds: Bounds | None, region: Region | None) -> _Frame:
+        low, high = self._framed(bounds, region)
         first = np.floor((low - self._low) / step + 1e-9).astype(int)
         last = np.maximum(np.ceil((high - self._low) / step - 1e-9).astype(int), first + 1)
         if np.prod((last - first).astype(float)) > 1.1 * MOST_PIXELS + 10_000:
@@ -375,7 +382,8 @@ class Field:
         rate = len(places) / max(time.perf_counter() - begun, 1e-6)
         # The pace of few places says more about the start than about the places.
         if len(places) >= SIDE * SIDE // 2:
-            self._rate = float(np.clip(0.5 * (self._rate + rate), 1_000, 200_000))
+            paced = 0.5 * (self._rate + rate) if self._timed else rate
+            self._rate, self._timed = float(np.clip(paced, 1_000, 200_000)), True
         return answer
 
 

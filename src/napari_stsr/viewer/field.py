@@ -142,8 +142,8 @@ class FieldPainter(QObject):
 
     def _paint(self, field: Field, wish: FieldWish, run: Run) -> None:
         """Work in the worker's thread."""
-        bounds = wish.bounds if wish.region is None else wish.region.bounds()
-        step = field.finest(wish.step_um, bounds)
+        bounds = wish.bounds if wish.region is None else None
+        step = field.finest(wish.step_um, bounds, wish.region)
         limits = wish.limits or wish.contrast.limits(field.usual(wish.gene, run))
         for picture in field.pictures(wish.gene, step, bounds, wish.region, run):
             run.cancel.check()

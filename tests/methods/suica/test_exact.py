@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from napari_stsr.methods import get_method
 from napari_stsr.methods.layers.likelihood import SparseBatch
 from napari_stsr.methods.measured import Measured
+from napari_stsr.methods.suica import stages
 from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.backbones import Backbone, FourierField, HashGrid, Siren
 from napari_stsr.methods.suica.ensemble import Ensemble
@@ -195,3 +196,45 @@ def test_the_published_preparation_filters_and_scales() -> None:
     np.testing.assert_array_equal(lesson.rows, np.flatnonzero(expected.locations.numpy()))
     np.testing.assert_array_equal(lesson.genes, np.flatnonzero(expected.genes.numpy()))
     np.testing.assert_allclose(lesson.values.toarray(), expected.expression.numpy(), rtol=1e-6)
+
+
+def _lesson() -> Lesson:
+    slide = simulate("realistic", "square", (12, 12), 40, 3, image=False, tissue=False).slide
+    params = get_method("suica").parameters("paper")
+    assert isinstance(params, SuicaParams)
+    return Lesson.of(slide, Measured.of(slide), params, 0)
+
+
+def _slope(training: nn.Module, lesson: Lesson) -> tuple[Tensor, list[Tensor]]:
+    """Loss over all locations, and its gradient for all that is trained."""
+    loss = training(torch.arange(len(lesson)), np.random.default_rng(0))
+    loss.backward()
+    told = [p.grad for p in training.parameters() if p.grad is not None]
+    return loss.detach(), cast(list[Tensor], told)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
+@pytest.mark.parametrize("stage", ["embedding", "frozen", "together"])
+def test_chunks_of_locations_add_up_to_the_whole(
+    which: int, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson, told = _lesson(), []
+    z = torch.randn(1, len(lesson), 7, generator=torch.Generator().manual_seed(1)).double()
+    for at_once in (10_000, 25):
+        monkeypatch.setattr(stages, "FIELD_CHUNK", at_once)
+        monkeypatch.setattr(stages, "DEEP_CHUNK", at_once)
+        ensemble = Ensemble([_pairs()[which][1]])
+        decoder = Decoder(7, (16,), len(lesson.genes)).double()
+        training: nn.Module
+        if stage == "embedding":
+            training = stages.EmbeddingTraining(ensemble, lesson, z)
+        else:
+            training = stages.PublishedTraining(
+                ensemble, decoder, lesson, dice=True, together=stage == "together"
+            )
+        told.append(_slope(training, lesson))
+    (whole, slopes), (parts, others) = told
+    assert len(slopes) == len(others) > 1
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)
+    for one, other in zip(slopes, others, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-14)

@@ -14,7 +14,6 @@ from napari_stsr.errors import Cancelled, InputError
 from napari_stsr.evaluation.metrics import probability_transform, transformed_coverage
 from napari_stsr.methods import get_method
 from napari_stsr.methods.measured import Measured
-from napari_stsr.methods.suica import stages
 from napari_stsr.methods.suica.fitted import SuicaFitted
 from napari_stsr.methods.suica.lesson import Lesson
 from napari_stsr.methods.suica.params import SuicaParams
@@ -272,8 +271,15 @@ def test_what_cannot_be_is_refused_in_words(simulation: Simulation) -> None:
         method.check(slide, slide.locations(), method.parameters("paper", {"members": 3}))
     with pytest.raises(InputError, match="holds nothing out"):
         method.check(slide, slide.locations(), method.parameters("paper", {"leak": True}))
-    with pytest.raises(InputError, match="Dice"):
-        method.check(slide, slide.locations(), method.parameters("auto", {"ablation": "dice"}))
+    for without in ("dice", "graph and dice"):
+        with pytest.raises(InputError, match="Dice"):
+            method.check(slide, slide.locations(), method.parameters("auto", {"ablation": without}))
+    with pytest.raises(InputError, match="filters to apply"):
+        method.check(slide, slide.locations(), method.parameters("auto", {"filters": True}))
+    for ablation in ("graph", "autoencoder"):
+        leaky = method.parameters("auto", {"leak": True, "ablation": ablation})
+        with pytest.raises(InputError, match="it needs a graph"):
+            method.check(slide, slide.locations(), leaky)
     poor = simulate("realistic", "square", (6, 6), 8, 0, image=False, tissue=False).slide
     few = poor.with_counts(type(poor.counts)((poor.counts.rows > 0).astype(np.float32).tocsr()))
     with pytest.raises(InputError, match="left to learn from"):
@@ -320,6 +326,31 @@ def test_genes_the_published_form_drops_are_told(simulation: Simulation) -> None
         outcome(method.fit(loud, params, Run(device="cpu"), np.array([3, 7])))
 
 
+def test_an_ensemble_of_one_says_what_it_cannot_know(simulation: Simulation) -> None:
+    at, few = simulation.slide.locations(), {"decoder_steps": 5, "field_steps": 5}
+    for mix, words in (("kernel", "unjudged"), ("off", "no uncertainty.")):
+        result = fit(simulation.slide, members=1, mix=mix, **few).predict(at)
+        assert result.uncertainty is None
+        (note,) = result.provenance["notes"]
+        assert words in note
+
+
+def test_without_its_filters_the_published_form_learns_every_gene(simulation: Simulation) -> None:
+    counts = np.minimum(simulation.slide.counts.rows.toarray(), 150)
+    counts[3, 7] = 500
+    counts[5] = 0
+    counts[5, 2] = 9
+    loud = simulation.slide.with_counts(Counts(sparse.csr_matrix(counts)))
+    learned = {
+        filters: fit(loud, "paper", filters=filters, decoder_steps=2) for filters in (True, False)
+    }
+    assert not learned[True].learned["weight"][0, 7].any()
+    assert learned[False].learned["weight"][0, 7].any()
+    params = get_method("suica").parameters("paper", {"filters": False})
+    assert isinstance(params, SuicaParams)
+    assert 5 in Lesson.of(loud, Measured.of(loud), params, 0).rows
+
+
 def test_without_an_autoencoder_the_field_keeps_its_steps(simulation: Simulation) -> None:
     method = get_method("suica")
     params = method.parameters(
@@ -331,18 +362,6 @@ def test_without_an_autoencoder_the_field_keeps_its_steps(simulation: Simulation
         if report.stage == "learning the expression"
     ]
     assert max(steps) == 12
-
-
-@pytest.mark.parametrize("preset", ["paper", "vanilla"])
-def test_the_field_learns_the_same_in_chunks(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, preset: str
-) -> None:
-    at_once = fit(simulation.slide, preset, decoder_steps=2)
-    monkeypatch.setattr(stages, "FIELD_CHUNK", 200 if preset == "vanilla" else 50)
-    chunks = fit(simulation.slide, preset, decoder_steps=2)
-    for name, array in at_once.learned.items():
-        if name.startswith("field/"):
-            np.testing.assert_allclose(chunks.learned[name], array, rtol=2e-3, atol=1e-4)
 
 
 def test_training_is_judged_all_over_the_slide() -> None:

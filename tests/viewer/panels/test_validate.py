@@ -306,17 +306,6 @@ def test_copied_python_and_command_make_the_same_report(validated):
     assert "--folds 2" in command
 
 
-def test_choices_are_kept_between_starts(panel, qtbot):
-    panel.choices.named.setText("A, B")
-    panel.choices.named.editingFinished.emit()
-    panel.choices.preset.setCurrentIndex(panel.choices.preset.findData("fast"))
-    again = ValidateChoices()
-    qtbot.addWidget(again)
-    assert again.plan().described() == panel.choices.plan().described()
-    assert again.plan().folds == 2
-    assert again.plan().methods[0].title == "Ours (fast)"
-
-
 def test_the_device_is_chosen_and_kept_and_reaches_the_methods(opened, panel, method, qtbot):
     box = panel.choices.device
     opened.wait(lambda: box.findData("cpu") > 0)

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_stsr.methods.suica.backbones import Backbone, FourierField, HashGrid, Siren
-from napari_stsr.methods.suica.params import SuicaParams
+from napari_stsr.methods.suica.params import (
+    FEATURES,
+    LINEAR_LAYERS,
+    SINE_LAYERS,
+    SINE_LAYERS_ALONE,
+    SuicaParams,
+)
 from napari_stsr.results.expression import DecodedExpression, Floats32
 
 Floats = NDArray[np.float64]
@@ -20,8 +26,6 @@ Ints = NDArray[np.int64]
 # tissues, and members that err differently have the better mean.
 _WAVELENGTHS = (20.0, 16.0, 12.0, 24.0, 14.0)
 _PUBLISHED_SCALE = 10.0
-# After the first: twelve sine layers in all, as published.
-_PLAIN_LAYERS = 11
 
 
 class Ensemble(nn.Module):
@@ -67,23 +71,24 @@ def ensemble_of(
     """
     low, high = places.min(axis=0), places.max(axis=0)
     origin, reach = torch.from_numpy((low + high) / 2), max(float((high - low).max()) / 2, 1e-9)
-    published = params.objective == "published"
+    published = params.published
     members: list[Backbone] = []
     for number in range(params.members):
         wave = params.wavelength_um or _WAVELENGTHS[number % len(_WAVELENGTHS)] * pitch_um
         # The frequencies of a normal draw of this width have the mean wavelength asked for.
         cycles = _PUBLISHED_SCALE if published and not params.wavelength_um else reach / wave
         if backbone == "ffn":
-            shape = (256, 3) if published else (64, 0)
+            shape = (FEATURES, LINEAR_LAYERS) if published else (64, 0)
             members.append(FourierField(origin, reach, outputs, params.width, cycles, *shape))
         elif backbone == "siren":
-            plain = published and "autoencoder" in params.without
             # W of U(±1/2)² is about 0.4 long: that many radians per reach make the wavelength.
             frequency = 30.0 if published and not params.wavelength_um else 5 * torch.pi * cycles
-            hidden = _PLAIN_LAYERS if plain else 2 if published else 1
+            deep = SINE_LAYERS_ALONE if params.alone else SINE_LAYERS
+            hidden = deep if published else 1
             members.append(Siren(origin, reach, outputs, params.width, hidden, frequency))
         else:
-            coarsest = 16 if published else max(1, round(2 * cycles / 1.5))
+            asked = max(1, round(2 * cycles / 1.5))
+            coarsest = 16 if published and not params.wavelength_um else asked
             levels = 16 if published else 5
             members.append(HashGrid(origin, reach, outputs, levels=levels, coarsest=coarsest))
     return Ensemble(members)

@@ -77,15 +77,23 @@ class SuicaFitted(FieldFitted):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Genes the published form dropped: of them only the mean share is known."""
+        """What was not learned: genes the published form dropped, and what one member cannot."""
+        if not self.published:
+            return self._notes_of_one()
         lost = np.flatnonzero(~self.learned["weight"].any(axis=(0, 2)))
-        if not self.published or not len(lost):
+        if not len(lost):
             return ()
         names = ", ".join(self.measured.genes.label(int(gene)) for gene in lost[:5])
         return (
             f"{len(lost):,} genes ({names}{', …' if len(lost) > 5 else ''}) are left out by the "
             "published form: their maps are the depth times their mean share.",
         )
+
+    def _notes_of_one(self) -> tuple[str, ...]:
+        if self.params.members > 1:
+            return ()
+        mixed = " and the kernels are given half of the answer unjudged" if self.companion else ""
+        return (f"An ensemble of one holds nothing out: there is no uncertainty{mixed}.",)
 
     @property
     def trust(self) -> Trust | None:
@@ -102,7 +110,7 @@ class SuicaFitted(FieldFitted):
     @property
     def published(self) -> bool:
         """Whether values scaled to a total were learned, not counts."""
-        return self.params.objective == "published"
+        return self.params.published
 
     @cached_property
     def companion(self) -> Companion | None:

@@ -25,7 +25,7 @@ from napari_stsr.methods.suica.ensemble import Ensemble, ensemble_of
 from napari_stsr.methods.suica.fitted import SuicaFitted, arrays_of
 from napari_stsr.methods.suica.graph import Summed, nearest_graph
 from napari_stsr.methods.suica.lesson import Lesson
-from napari_stsr.methods.suica.params import PASSES, SuicaParams
+from napari_stsr.methods.suica.params import MOST_DECODED, PASSES, VALIDATE_EVERY, SuicaParams
 from napari_stsr.methods.suica.stages import (
     AutoencoderTraining,
     CountTraining,
@@ -40,13 +40,14 @@ from napari_stsr.training.progress import Progress, Run, reported, spanned
 
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
-_MOST_DECODED = 2500
 # Locations that decide the companion's share.
 _MOST_VOTING = 5000
 _FAINT = 0.1
 # Of Adam, as published.
 _MOMENTA = 0.9, 0.999
 _LOWER = "batch size, members or variable genes"
+# Whose field and decoder take all locations in a step, and which has one member.
+_LOWER_PUBLISHED = "field width, hidden units or variable genes"
 # Shares of the whole fit that training takes; the companion and uncertainty come after it.
 _TRAINED = 0.9
 
@@ -73,13 +74,13 @@ class Fitting:
     ) -> None:
         self.method, self.slide, self.measured = method, slide, measured
         self.params, self.run = params, run
-        self.published = params.objective == "published"
+        self.published = params.published
         self.lesson = Lesson.of(slide, measured, params, run.seed)
         if self.published:
             self._refuse_left_out()
         passes = self._batches() * PASSES
         self.steps = params.autoencoder_steps or passes
-        with_codec = "autoencoder" not in params.without
+        with_codec = not params.alone
         weights = {
             "autoencoder": 1.0 * self.steps * with_codec / params.stride,
             "field": 0.3 * params.field_steps * params.members * with_codec,
@@ -95,7 +96,7 @@ class Fitting:
         params, lesson = self.params, self.lesson
         with limited_threads(self.run.threads):
             ensemble = self._ensemble()
-            if "autoencoder" in params.without:
+            if params.alone:
                 decoders = self._plain_decoders()
             else:
                 decoders, z = yield from self._autoencoders()
@@ -160,32 +161,19 @@ class Fitting:
             momenta=(first**stride, second**stride),
             decay=not self.published,
             patience=self.params.patience,
+            validate_every=VALIDATE_EVERY,
             weight=self.weights[name],
-            lower=_LOWER,
+            lower=_LOWER_PUBLISHED if self.published else _LOWER,
             clip=float("inf") if self.published else 5.0,
             **settings,
         )
 
-    @property
-    def backbone(self) -> str:
-        """The backbone that was chosen."""
-        if self.params.backbone != "auto":
-            return self.params.backbone
-        # As published: sine layers for spots, Fourier features for what lies dense.
-        spots = self.slide.location_word == "spot"
-        return "siren" if self.published and spots else "ffn"
-
     def _ensemble(self) -> Ensemble:
-        params = self.params
-        outputs = params.hidden if "autoencoder" in params.without else params.latent
-        pitch = self.measured.spacing_um
+        params, measured = self.params, self.measured
+        backbone = params.backbone_on(self.slide)
         with seeded(self.run.seed, "field"):
             return ensemble_of(
-                self.measured.coordinates,
-                pitch,
-                params,
-                self.backbone,
-                outputs,
+                measured.coordinates, measured.spacing_um, params, backbone, params.outputs
             )
 
     def _plain_decoders(self) -> list[Decoder]:
@@ -201,12 +189,9 @@ class Fitting:
         self,
     ) -> Generator[Progress, None, tuple[list[Decoder], Tensor]]:
         params, lesson = self.params, self.lesson
-        widths: tuple[int, ...] = (params.hidden,)
-        if self.published:
-            widths = (params.hidden, max(params.hidden // 4, 1), max(params.hidden // 32, 1))
         genes, members = len(lesson.genes), range(params.members)
         with seeded(self.run.seed, "autoencoder"):
-            networks = [GraphAutoencoder(genes, params.latent, widths) for _ in members]
+            networks = [GraphAutoencoder(genes, params.latent, params.widths) for _ in members]
         if not self.published:
             for network in networks:
                 _start_at_frequencies(network.decoder, lesson)
@@ -283,7 +268,7 @@ class Fitting:
         params, lesson = self.params, self.lesson
         training: PublishedTraining | CountTraining
         validate = None
-        together = "autoencoder" in params.without
+        together = params.alone
         if self.published:
             training = PublishedTraining(
                 ensemble,
@@ -320,7 +305,7 @@ class Fitting:
             self.lesson,
             self.slide,
             self.measured,
-            self.backbone,
+            self.params.backbone_on(self.slide),
             self.published,
         )
         return arrays | {"depth_bandwidth": np.array(self.depth_bandwidth)}
@@ -340,9 +325,9 @@ class Fitting:
         if self.published or not len(further):
             return
         chosen = np.arange(len(lesson))
-        if len(chosen) > _MOST_DECODED:
+        if len(chosen) > MOST_DECODED:
             rng = np.random.default_rng([self.run.seed, 9])
-            chosen = np.sort(rng.choice(len(chosen), _MOST_DECODED, replace=False))
+            chosen = np.sort(rng.choice(len(chosen), MOST_DECODED, replace=False))
         counts = Counts(self.measured.counts.rows[lesson.rows[chosen]]).genes(further)
         offset = np.log(lesson.totals[chosen])
         fitted, ridge = self._fitted(learned), 0.0

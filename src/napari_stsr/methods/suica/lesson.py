@@ -17,7 +17,7 @@ from napari_stsr.slides import Slide
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # The published filters.
-_FEWEST_COUNTS, _FEWEST_OF_GENE, _MOST_OF_GENE = 200, 3, 200
+FEWEST_COUNTS, _FEWEST_OF_GENE, _MOST_OF_GENE = 200, 3, 200
 PUBLISHED_TOTAL = 200.0
 
 
@@ -60,25 +60,27 @@ class Lesson:
         InputError
             When the published filters leave too little.
         """
-        published = params.objective == "published"
-        genes = published_genes(slide) if published else np.arange(len(slide.genes))
+        published = params.published
+        genes = published_genes(slide) if params.filters else np.arange(len(slide.genes))
         if len(genes) > params.variable_genes:
             chosen = variable_genes(slide.counts, params.variable_genes, measured.gene_columns)
             genes = np.intersect1d(genes, chosen)
-        elif not published:
+        elif not params.filters:
             genes = variable_genes(slide.counts, params.variable_genes, measured.gene_columns)
         counts = slide.counts.genes(genes)
         totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-        # The published filter looks at all genes of the slide.
-        deep = (slide.counts.totals >= _FEWEST_COUNTS) & (totals > 0) if published else totals > 0
+        deep = totals > 0
+        if params.filters:
+            # The published filter looks at all genes of the slide.
+            deep &= slide.counts.totals >= FEWEST_COUNTS
         rows = np.flatnonzero(deep)
         if len(rows) < 2 * params.members or not len(genes):
             word = slide.location_word
             raise InputError(
                 f"{len(rows):,} {word}s and {len(genes):,} genes are left to learn from.",
-                f"The published form drops {word}s under {_FEWEST_COUNTS} counts and genes above "
-                f"{_MOST_OF_GENE}; choose the preset auto."
-                if published
+                f"The published form drops {word}s under {FEWEST_COUNTS} counts and genes above "
+                f"{_MOST_OF_GENE}; turn its filters off, or choose the preset auto."
+                if params.filters
                 else "Draw a larger ROI or lower the members of the ensemble.",
             )
         values = counts[rows].astype(np.float32)
@@ -101,9 +103,12 @@ class Lesson:
 
 
 def published_genes(slide: Slide) -> Ints:
-    """Columns the published filter keeps: not above 200 counts in a location, 3 or more in all."""
+    """Columns the published filter keeps: at most 200 counts in a location, 3 or more in all.
+
+    Only locations that it keeps, of 200 counts or more, decide.
+    """
     rows = slide.counts.rows
-    kept = rows[np.flatnonzero(slide.counts.totals >= _FEWEST_COUNTS)]
+    kept = rows[np.flatnonzero(slide.counts.totals >= FEWEST_COUNTS)]
     highest = kept.max(axis=0).toarray().ravel() if kept.shape[0] else np.zeros(rows.shape[1])
     totals = np.asarray(kept.sum(axis=0)).ravel()
     return np.flatnonzero((totals >= _FEWEST_OF_GENE) & (highest <= _MOST_OF_GENE))

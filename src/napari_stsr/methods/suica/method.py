@@ -48,27 +48,19 @@ class Suica(FieldMethod):
         """Refuse what `FieldMethod.check` does, and forms that cannot be."""
         super().check(slide, targets, params)
         assert isinstance(params, SuicaParams)
-        if params.objective == "published" and params.members > 1:
+        if params.published:
+            _check_published(params)
+        elif params.filters or "dice" in params.without:
+            what = "filters to apply" if params.filters else "a Dice loss to leave out"
             raise InputError(
-                f"The published form has one field, not {params.members}.",
-                "Set members to 1, or the objective to counts.",
+                f"Only the published objective has {what}.",
+                "Set the objective to published, or choose the usual value.",
             )
-        if params.objective == "published":
-            for name, none in (("mix", "off"), ("own_counts", False), ("jitter", 0.0)):
-                if getattr(params, name) != none:
-                    raise InputError(
-                        f"The published form knows no {name.replace('_', ' ')}.",
-                        f"Set {name} to {none}, or the objective to counts.",
-                    )
-        if params.leak and params.members == 1:
+        if params.leak and (params.members == 1 or {"autoencoder", "graph"} & params.without):
             raise InputError(
-                "The leak shows the graph what is held out, and one member holds nothing out.",
-                "Turn it off, or set members to 2 or more.",
-            )
-        if "dice" in params.without and params.objective == "counts":
-            raise InputError(
-                "Only the published objective has a Dice loss to leave out.",
-                "Set the objective to published, or choose another ablation.",
+                "The leak shows the graph what is held out: it needs a graph, and two members or "
+                "more, as one holds nothing out.",
+                "Turn it off, or set members and ablation accordingly.",
             )
 
     def estimate(self, slide: Slide, targets: Targets, params: Params) -> Estimate:
@@ -84,3 +76,24 @@ class Suica(FieldMethod):
         from napari_stsr.methods.suica.fitting import Fitting
 
         return (yield from Fitting(self, slide, measured, params, run).run_through())
+
+
+def _check_published(params: SuicaParams) -> None:
+    """Refuse what the published form would ignore."""
+    if params.leak:
+        raise InputError(
+            "The published form holds nothing out here, so nothing can leak.",
+            "Turn the leak off, or set the objective to counts.",
+        )
+    if params.members > 1:
+        raise InputError(
+            f"The published form has one field, not {params.members}.",
+            "Set members to 1, or the objective to counts.",
+        )
+    usual = {"mix": "off", "own_counts": False, "jitter": 0.0}
+    for name, value in usual.items():
+        if getattr(params, name) != value:
+            raise InputError(
+                f"The published form knows no {name.replace('_', ' ')}.",
+                f"Set {name} to {value}, or the objective to counts.",
+            )

@@ -7,11 +7,18 @@ from typing import Any
 
 from napari_stsr.methods.field import FieldParams
 from napari_stsr.methods.parameters import parameter
+from napari_stsr.slides import Slide
 
 # Passes of the published autoencoder over the slide.
 PASSES = 200
-# Locations whose passage through the field is held at once in training.
-FIELD_CHUNK = 32_768
+# Steps between two validations; locations that decode genes no network was trained on.
+VALIDATE_EVERY, MOST_DECODED = 25, 2500
+# Locations whose passage through the field is held at once in training; fewer where it is deep.
+FIELD_CHUNK, DEEP_CHUNK = 32_768, 8_192
+# The published fields: Fourier features and linear layers; sine layers after the first, with an
+# autoencoder and without.
+FEATURES, LINEAR_LAYERS = 256, 3
+SINE_LAYERS, SINE_LAYERS_ALONE = 2, 11
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,8 @@ class SuicaParams(FieldParams):
         "none",
         "Ablation",
         "Leaves parts out, to see what they are worth: the autoencoder (the field then speaks of "
-        "genes directly), its graph, or the Dice term of the published losses. Without autoencoder "
-        "and Dice it is the vanilla network of the paper.",
+        "genes directly), its graph, or the Dice term of the published losses. The vanilla network "
+        "of the paper has neither autoencoder nor Dice.",
         choices=(
             "none",
             "autoencoder",
@@ -82,6 +89,13 @@ class SuicaParams(FieldParams):
             "graph and dice",
             "autoencoder and dice",
         ),
+        advanced=True,
+    )
+    filters: bool = parameter(
+        False,
+        "Published filters",
+        "Learn nothing of locations under 200 counts, and of genes above 200 in one of them or "
+        "under 3 in all, as the published code.",
         advanced=True,
     )
     leak: bool = parameter(
@@ -196,22 +210,54 @@ class SuicaParams(FieldParams):
     patience: int = parameter(
         8,
         "Patience",
-        "Validations without a better one before training ends; 0 trains to the end.",
+        "Validations without a better one before training ends; 0 trains to the end, as does an "
+        "ensemble of one.",
         low=0,
         high=1000,
         advanced=True,
     )
 
     @property
+    def published(self) -> bool:
+        """Whether scaled values are learned by the published losses."""
+        return self.objective == "published"
+
+    @property
     def without(self) -> frozenset[str]:
         """Parts that are left out, of autoencoder, graph and dice."""
         return frozenset(self.ablation.split(" and ")) - {"none"}
+
+    @property
+    def alone(self) -> bool:
+        """Whether the field speaks of genes, without an autoencoder."""
+        return "autoencoder" in self.without
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Layers of the encoder, from the genes inwards; the decoder mirrors them."""
+        if self.alone:
+            return ()
+        if not self.published:
+            return (self.hidden,)
+        return (self.hidden, max(self.hidden // 4, 1), max(self.hidden // 32, 1))
+
+    @property
+    def outputs(self) -> int:
+        """Numbers the field says of a place."""
+        return self.hidden if self.alone else self.latent
+
+    def backbone_on(self, slide: Slide) -> str:
+        """Backbone for a slide: as published, sine layers for spots, features for what is dense."""
+        if self.backbone != "auto":
+            return self.backbone
+        return "siren" if self.published and slide.location_word == "spot" else "ffn"
 
 
 _PUBLISHED: dict[str, Any] = {
     "objective": "published",
     "mix": "off",
     "own_counts": False,
+    "filters": True,
     "members": 1,
     "variable_genes": 50_000,
     "latent": 32,
@@ -234,5 +280,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"members": 3, "autoencoder_steps": 200, "field_steps": 100, "decoder_steps": 500},
     "paper": _PUBLISHED,
     "vanilla": _PUBLISHED
-    | {"ablation": "autoencoder and dice", "learning_rate": 1e-5, "decoder_steps": 2000},
+    | {
+        "ablation": "autoencoder and dice",
+        "learning_rate": 1e-5,
+        "decoder_steps": 2000,
+        "stride": 1,
+    },
 }

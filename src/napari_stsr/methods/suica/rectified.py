@@ -19,6 +19,7 @@ def rectified(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Parameters
     ----------
     x : (n, inputs) tensor
+        What comes out of such a layer, or has no column of zeros: none is handed a gradient.
     weight : (outputs, inputs) tensor
     bias : (outputs,) tensor
     """

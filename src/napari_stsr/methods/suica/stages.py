@@ -17,13 +17,11 @@ from napari_stsr.methods.suica.autoencoder import Decoder, GraphAutoencoder
 from napari_stsr.methods.suica.ensemble import Ensemble
 from napari_stsr.methods.suica.graph import Summed
 from napari_stsr.methods.suica.lesson import Lesson
-from napari_stsr.methods.suica.params import FIELD_CHUNK
+from napari_stsr.methods.suica.params import DEEP_CHUNK, FIELD_CHUNK
 from napari_stsr.methods.suica.published_loss import DICE_WEIGHT, PublishedTargets
 
 Ints = NDArray[np.int64]
 _MOST_VALIDATED = 1500
-# Layers of the field without an autoencoder, over those with one.
-_DEEPER = 4
 
 
 class AutoencoderTraining(nn.Module):
@@ -245,8 +243,9 @@ class PublishedTraining(nn.Module):
         super().__init__()
         self.decoder, self.dice = decoder, dice
         self.ensemble = ensemble if together else None
-        rows = FIELD_CHUNK // _DEEPER if together else None
-        self.targets = PublishedTargets(lesson.values, rows_at_once=rows)
+        self.targets = PublishedTargets(
+            lesson.values, rows_at_once=DEEP_CHUNK if together else None
+        )
         encoded = _Encoded(ensemble, lesson)
         every = torch.arange(len(lesson))
         self.field: Callable[[slice], Tensor]
@@ -254,7 +253,8 @@ class PublishedTraining(nn.Module):
             self.field = lambda rows: ensemble(encoded.at(every[rows]))[0]
         else:
             with torch.no_grad():
-                frozen = ensemble(encoded.at(every))[0]
+                chunks = every.split(FIELD_CHUNK)
+                frozen = torch.cat([ensemble(encoded.at(chunk))[0] for chunk in chunks])
             self.field = lambda rows: frozen[rows].to(decoder.output.weight.device)
 
     def forward(self, items: Tensor, generator: np.random.Generator) -> Tensor:

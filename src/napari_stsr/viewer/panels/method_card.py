@@ -24,7 +24,6 @@ _SAID: dict[Family, str] = {
     "baseline": "<b>A baseline</b>: what a method must beat to be worth its time.",
     "peer": "<b>Ours</b>, after the paper; not the authors' own code.",
 }
-_PRESETS = {"vanilla": "Vanilla (ablation)"}
 
 
 class MethodCard(QWidget):
@@ -99,7 +98,7 @@ class MethodCard(QWidget):
         self.preset_choice.blockSignals(True)
         self.preset_choice.clear()
         for name in method.presets:
-            self.preset_choice.addItem(_PRESETS.get(name, name.capitalize()), name)
+            self.preset_choice.addItem(name.capitalize(), name)
         chosen = self.preset_choice.findData(kept(f"enhance/{method.name}/preset", "auto"))
         self.preset_choice.setCurrentIndex(max(0, chosen))
         self.preset_choice.blockSignals(False)

@@ -21,7 +21,6 @@ from napari_stsr.viewer.panels.panel import add_row, form
 MARKS = {"method": "●", "baseline": "■", "peer": "▲"}
 FAMILIES = {"method": "Method", "baseline": "Baseline", "peer": "Our version of a peer"}
 _USUAL = ["square", "factor_kernel", "poisson_kernel", "kriging", "gene_mean"]
-_PRESETS = {"auto": "Auto", "fast": "Fast", "paper": "Paper"}
 
 
 class ValidateChoices(QWidget):
@@ -46,10 +45,14 @@ class ValidateChoices(QWidget):
         tip = "● method, ■ baseline, ▲ our version of another published method"
         add_row(rows, "Me&thods", self.methods, tip=tip)
         self.preset = QComboBox()
-        for name, label in _PRESETS.items():
-            self.preset.addItem(label, name)
+        # Those of all methods, each once, in their order.
+        every = (name for method in method_names() for name in get_method(method).presets)
+        for name in dict.fromkeys(every):
+            self.preset.addItem(name.capitalize(), name)
         self.preset.setCurrentIndex(max(0, self.preset.findData(kept("validate/preset", "auto"))))
-        add_row(rows, "Pre&set", self.preset, tip="Of every method that has several")
+        add_row(
+            rows, "Pre&set", self.preset, tip="Of every method that has it; the others take auto"
+        )
         self.as_set = QCheckBox("as set in Enhance")
         self.as_set.setChecked(kept("validate/as_set", False))
         tip = "<p>The parameters changed on a method's card, of this preset; else the preset's</p>"
@@ -123,7 +126,8 @@ class ValidateChoices(QWidget):
     def _contender(self, method: Method) -> Contender:
         """Return a method with preset and parameters, named by what is not the usual one."""
         preset = str(self.preset.currentData())
-        if method.presets.get(preset, {}) == method.presets.get("auto", {}):
+        usual = method.presets.get("auto", {})
+        if method.presets.get(preset, usual) == usual:
             preset = "auto"
         values = kept_values(method, preset) if self.as_set.isChecked() else {}
         labels = [preset] * (preset != "auto") + ["as set"] * bool(values)
