@@ -385,13 +385,6 @@ def test_results_go_into_a_folder_that_can_be_written(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "below")
 
 
-def test_the_estimate_sums_what_can_be_estimated(slide: Slide) -> None:
-    one, two = (plan("nearest", folds=folds).estimate(slide).seconds for folds in (1, 2))
-    assert two == pytest.approx(2 * one)
-    few, many = (plan("nearest", scored=scored).estimate(slide).seconds for scored in (1, 10))
-    assert few < many
-
-
 def test_baselines_on_a_real_slide(data: Callable[[str], Path]) -> None:
     from napari_stsr import open_slide
 

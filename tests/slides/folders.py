@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import io, sparse
 
+from napari_stsr.slides import Slide
+
 UM_PER_PX = 0.5
 HEADER = [
     "barcode",
@@ -138,3 +140,36 @@ def write_picture(path: Path, shape: tuple[int, int], seed: int = 0) -> None:
     row, column = np.mgrid[: shape[0], : shape[1]]
     colour = np.stack([row % 256, column % 256, (row + column + seed) % 256], axis=-1)
     Image.fromarray(colour.astype(np.uint8)).save(path)
+
+
+def sentences(slide: Slide, level: str) -> str:
+    return " ".join(check.sentence for check in slide.checks if check.level == level)
+
+
+def assert_holds(slide: Slide, outs: Outs) -> None:
+    np.testing.assert_array_equal(slide.counts.rows.toarray(), outs.counts)
+    assert slide.barcodes.tolist() == outs.barcodes
+    table = outs.table.set_index("barcode").loc[slide.barcodes]
+    px = table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()
+    np.testing.assert_allclose(slide.coordinates_px, px, atol=1e-6)
+    np.testing.assert_allclose(slide.scale.um_per_px, UM_PER_PX, rtol=1e-6)
+    assert slide.lattice.kind == "hex"
+    assert not sentences(slide, "problem")
+
+
+def anndata_of(outs: Outs) -> object:
+    import anndata
+
+    table = outs.table.set_index("barcode")
+    adata = anndata.AnnData(
+        sparse.csr_matrix(outs.counts.astype(np.float32)),
+        obs=table[["in_tissue", "array_row", "array_col"]],
+        var=pd.DataFrame(
+            {"gene_ids": [f"ENSG{i:05d}" for i in range(outs.genes)]},
+            index=[f"GENE{i}" for i in range(outs.genes)],
+        ),
+        obsm={"spatial": table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()},
+    )
+    picture = np.zeros((60, 70, 3), dtype=np.float32)
+    adata.uns["spatial"] = {"lib": {"images": {"hires": picture}, "scalefactors": outs.scales}}
+    return adata

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from pathlib import Path
@@ -11,28 +10,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 
 from napari_stsr.errors import InputError
-from napari_stsr.slides import Slide
 from napari_stsr.slides.checks import require_histology
 from napari_stsr.slides.readers import bins_available, is_slide, open_slide
-from tests.slides.folders import UM_PER_PX, Outs, write_picture
-
-
-def sentences(slide: Slide, level: str) -> str:
-    return " ".join(check.sentence for check in slide.checks if check.level == level)
-
-
-def assert_holds(slide: Slide, outs: Outs) -> None:
-    np.testing.assert_array_equal(slide.counts.rows.toarray(), outs.counts)
-    assert slide.barcodes.tolist() == outs.barcodes
-    table = outs.table.set_index("barcode").loc[slide.barcodes]
-    px = table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()
-    np.testing.assert_allclose(slide.coordinates_px, px, atol=1e-6)
-    np.testing.assert_allclose(slide.scale.um_per_px, UM_PER_PX, rtol=1e-6)
-    assert slide.lattice.kind == "hex"
-    assert not sentences(slide, "problem")
+from tests.slides.folders import UM_PER_PX, Outs, assert_holds, sentences, write_picture
 
 
 @pytest.mark.parametrize("matrix", ["h5", "mtx", "mtx.gz"])
@@ -98,45 +80,6 @@ def test_counts_take_the_smallest_type_that_holds_them(
     slide = open_slide(outs.write(tmp_path / "outs"))
     assert slide.counts.rows.dtype == dtype
     np.testing.assert_array_equal(slide.counts.rows.toarray(), outs.counts)
-
-
-def test_plain_text_named_gz_is_read(tmp_path: Path) -> None:
-    outs = Outs()
-    folder = outs.write(tmp_path / "outs", matrix="mtx.gz")
-    packed = folder / "filtered_feature_bc_matrix" / "features.tsv.gz"
-    packed.write_bytes(gzip.decompress(packed.read_bytes()))
-    assert_holds(open_slide(folder), outs)
-
-
-@pytest.mark.parametrize("part", ["features.tsv.gz", "matrix.mtx.gz", "barcodes.tsv.gz"])
-def test_a_damaged_part_is_refused(tmp_path: Path, part: str) -> None:
-    folder = Outs().write(tmp_path / "outs", matrix="mtx.gz")
-    path = folder / "filtered_feature_bc_matrix" / part
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match="cannot be read"):
-        open_slide(folder)
-
-
-@pytest.mark.parametrize("left", [0.3, 0.6, 0.95])
-def test_a_truncated_h5_is_refused(tmp_path: Path, left: float) -> None:
-    folder = Outs().write(tmp_path / "outs")
-    path = folder / "filtered_feature_bc_matrix.h5"
-    content = path.read_bytes()
-    path.write_bytes(content[: int(left * len(content))])
-    with pytest.raises(InputError, match=r"cannot be read|no slide"):
-        open_slide(path)
-
-
-def test_a_damaged_chunk_is_refused(tmp_path: Path) -> None:
-    folder = Outs().write(tmp_path / "outs")
-    path = folder / "filtered_feature_bc_matrix.h5"
-    with h5py.File(path) as file:
-        info = file["matrix/indices"].id.get_chunk_info(1)
-    content = bytearray(path.read_bytes())
-    content[info.byte_offset : info.byte_offset + info.size] = b"\xff" * info.size
-    path.write_bytes(bytes(content))
-    with pytest.raises(InputError, match="damaged"):
-        open_slide(folder)
 
 
 def test_mismatched_barcodes_are_refused_or_dropped(tmp_path: Path) -> None:
@@ -280,14 +223,6 @@ def test_the_bins_tell_the_scale_where_the_file_does_not(tmp_path: Path) -> None
     assert slide.scale.um_per_px == pytest.approx(0.25, rel=1e-3)
 
 
-def test_locations_on_top_of_each_other_are_told(tmp_path: Path) -> None:
-    adata = anndata_of(Outs())
-    adata.obsm["spatial"] = np.zeros((168, 2))  # type: ignore[attr-defined]
-    adata.obs = adata.obs[["in_tissue"]]  # type: ignore[attr-defined]
-    adata.write_h5ad(tmp_path / "heap.h5ad")  # type: ignore[attr-defined]
-    assert "on top of each other" in sentences(open_slide(tmp_path / "heap.h5ad"), "problem")
-
-
 def test_bins_are_refused_where_there_are_spots(tmp_path: Path) -> None:
     folder = Outs().write(tmp_path / "outs")
     assert bins_available(folder) == []
@@ -350,82 +285,6 @@ def test_an_unreadable_neighbour_does_not_hide_the_slide(tmp_path: Path) -> None
         open_slide(tmp_path)
 
 
-def anndata_of(outs: Outs) -> object:
-    import anndata
-
-    table = outs.table.set_index("barcode")
-    adata = anndata.AnnData(
-        sparse.csr_matrix(outs.counts.astype(np.float32)),
-        obs=table[["in_tissue", "array_row", "array_col"]],
-        var=pd.DataFrame(
-            {"gene_ids": [f"ENSG{i:05d}" for i in range(outs.genes)]},
-            index=[f"GENE{i}" for i in range(outs.genes)],
-        ),
-        obsm={"spatial": table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()},
-    )
-    picture = np.zeros((60, 70, 3), dtype=np.float32)
-    adata.uns["spatial"] = {"lib": {"images": {"hires": picture}, "scalefactors": outs.scales}}
-    return adata
-
-
-@pytest.mark.parametrize("form", ["csr", "csc", "dense"])
-def test_anndata_gives_the_same_slide(tmp_path: Path, form: str) -> None:
-    outs = Outs()
-    adata = anndata_of(outs)
-    if form == "csc":
-        adata.X = adata.X.tocsc()  # type: ignore[attr-defined]
-    if form == "dense":
-        adata.X = adata.X.toarray()  # type: ignore[attr-defined]
-    adata.write_h5ad(tmp_path / "brain.h5ad")  # type: ignore[attr-defined]
-    slide = open_slide(tmp_path / "brain.h5ad")
-    np.testing.assert_array_equal(slide.counts.rows.toarray(), outs.counts)
-    assert slide.scale.um_per_px == pytest.approx(UM_PER_PX)
-    assert (slide.kind, slide.lattice.kind) == ("visium", "hex")
-    assert slide.genes.ids[2] == "ENSG00002"
-    assert slide.genes.symbols[2] == "GENE2"
-    assert slide.image is not None
-    assert slide.image.um_per_px == pytest.approx(10 * UM_PER_PX)
-
-
-@pytest.mark.parametrize("home", ["layers", "raw"])
-def test_counts_are_found_where_x_is_normalised(tmp_path: Path, home: str) -> None:
-    outs = Outs()
-    adata = anndata_of(outs)
-    counts = adata.X.copy()  # type: ignore[attr-defined]
-    if home == "layers":
-        adata.layers["counts"] = counts  # type: ignore[attr-defined]
-    else:
-        adata.raw = adata.copy()  # type: ignore[attr-defined]
-    adata.X = counts.log1p()  # type: ignore[attr-defined]
-    adata.write_h5ad(tmp_path / "brain.h5ad")  # type: ignore[attr-defined]
-    slide = open_slide(tmp_path / "brain.h5ad")
-    np.testing.assert_array_equal(slide.counts.rows.toarray(), outs.counts)
-    assert "X is normalised" in sentences(slide, "notice")
-
-
-def test_names_beyond_ascii_survive(tmp_path: Path) -> None:
-    adata = anndata_of(Outs())
-    adata.obs_names = [f"Fläche-{i}µ" for i in range(168)]  # type: ignore[attr-defined]
-    adata.write_h5ad(tmp_path / "brain.h5ad")  # type: ignore[attr-defined]
-    assert open_slide(tmp_path / "brain.h5ad").barcodes[7] == "Fläche-7µ"
-
-
-def test_anndata_without_places_or_with_predictions_is_refused(tmp_path: Path) -> None:
-    adata = anndata_of(Outs())
-    del adata.obsm["spatial"]  # type: ignore[attr-defined]
-    adata.write_h5ad(tmp_path / "a.h5ad")  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match=r"no obsm\['spatial'\]"):
-        open_slide(tmp_path / "a.h5ad")
-    adata.uns["napari_stsr"] = "{}"  # type: ignore[attr-defined]
-    adata.write_h5ad(tmp_path / "b.h5ad")  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="predicted expression"):
-        open_slide(tmp_path / "b.h5ad")
-    content = (tmp_path / "b.h5ad").read_bytes()
-    (tmp_path / "c.h5ad").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="cannot be read"):
-        open_slide(tmp_path / "c.h5ad")
-
-
 def test_tables_with_fractions_join_after_rounding(tmp_path: Path) -> None:
     row, column = (a.ravel() for a in np.mgrid[1:9, 1:7])
     spots = pd.DataFrame(
@@ -469,23 +328,6 @@ def test_features_that_are_no_genes_are_left_out(tmp_path: Path) -> None:
     )
     assert "2 Antibody Capture" in sentences(slide, "notice")
     assert slide.genes.ids[:2].tolist() == ["ENSG00000", "ENSG00000-1"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("spatial/tissue_positions.csv", "barcode,in_tissue\nA,1\n"),
-        ("spatial/tissue_positions.csv", "A,1,x,y,z,w\n"),
-        ("spatial/tissue_positions.csv", ""),
-        ("spatial/scalefactors_json.json", "{"),
-        ("spatial/scalefactors_json.json", "[1]"),
-    ],
-)
-def test_broken_side_files_are_named(tmp_path: Path, name: str, content: str) -> None:
-    folder = Outs().write(tmp_path / "outs")
-    (folder / name).write_text(content)
-    with pytest.raises(InputError, match=Path(name).name):
-        open_slide(folder)
 
 
 def test_without_any_scale_the_user_is_asked(tmp_path: Path) -> None:

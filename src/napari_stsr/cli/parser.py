@@ -101,7 +101,12 @@ def parser() -> argparse.ArgumentParser:
 def _add_enhance(one: argparse.ArgumentParser, task: Task) -> None:
     how = one.add_argument_group("how")
     how.add_argument("--method", default="square", metavar="M", help="default: %(default)s")
-    how.add_argument("--preset", default="auto", metavar="P", help="auto (default), fast, paper, or another of the method")
+    how.add_argument(
+        "--preset",
+        default="auto",
+        metavar="P",
+        help="auto (default), fast, paper, or another of the method",
+    )
     how.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter; repeatable"
     )

@@ -118,7 +118,9 @@ class _Frame:
 
 
 class Field:
-    """Answers for any gene, window and resolution without training again. For one thread at a time.
+    """Answers for any gene, window and resolution without training again.
+
+    Pictures are for one thread at a time; another may ask for a profile meanwhile.
 
     Values are expected counts of a whole location centred at a place, so they do not depend on the
     resolution. Farther than one pitch from any location that was learned there are none.
