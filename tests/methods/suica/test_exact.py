@@ -205,36 +205,35 @@ def _lesson() -> Lesson:
     return Lesson.of(slide, Measured.of(slide), params, 0)
 
 
-def _slope(training: nn.Module, lesson: Lesson) -> tuple[Tensor, list[Tensor]]:
-    """Loss over all locations, and its gradient for all that is trained."""
-    loss = training(torch.arange(len(lesson)), np.random.default_rng(0))
-    loss.backward()
-    told = [p.grad for p in training.parameters() if p.grad is not None]
-    return loss.detach(), cast(list[Tensor], told)
-
-
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["ffn", "siren", "ngp"])
 @pytest.mark.parametrize("stage", ["embedding", "frozen", "together"])
-def test_chunks_of_locations_add_up_to_the_whole(
-    which: int, stage: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at_once", [10_000, 25])  # all locations, and chunks of them
+def test_a_published_step_is_that_of_the_plain_loss(
+    which: int, stage: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lesson, told = _lesson(), []
-    z = torch.randn(1, len(lesson), 7, generator=torch.Generator().manual_seed(1)).double()
-    for at_once in (10_000, 25):
-        monkeypatch.setattr(stages, "FIELD_CHUNK", at_once)
-        monkeypatch.setattr(stages, "DEEP_CHUNK", at_once)
-        ensemble = Ensemble([_pairs()[which][1]])
-        decoder = Decoder(7, (16,), len(lesson.genes)).double()
-        training: nn.Module
-        if stage == "embedding":
-            training = stages.EmbeddingTraining(ensemble, lesson, z)
-        else:
-            training = stages.PublishedTraining(
-                ensemble, decoder, lesson, dice=True, together=stage == "together"
-            )
-        told.append(_slope(training, lesson))
-    (whole, slopes), (parts, others) = told
-    assert len(slopes) == len(others) > 1
-    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)
-    for one, other in zip(slopes, others, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-14)
+    monkeypatch.setattr(stages, "FIELD_CHUNK", at_once)
+    monkeypatch.setattr(stages, "DEEP_CHUNK", at_once)
+    lesson, ensemble = _lesson(), Ensemble([_pairs()[which][1]])
+    decoder = Decoder(7, (16,), len(lesson.genes)).double()
+    z = torch.randn(1, len(lesson), 7, dtype=torch.float64)
+    trained: list[nn.Module] = {
+        "embedding": [ensemble],
+        "frozen": [decoder],
+        "together": [ensemble, decoder],
+    }[stage]
+    said = ensemble(ensemble.encode(torch.from_numpy(lesson.places.astype(np.float32))))[0]
+    training: nn.Module
+    if stage == "embedding":
+        training = stages.EmbeddingTraining(ensemble, lesson, z)
+        plainly = plain.embedding_loss(said, z[0])
+    else:
+        together = stage == "together"
+        training = stages.PublishedTraining(ensemble, decoder, lesson, True, together)
+        y = torch.from_numpy(lesson.values.toarray()).double()
+        plainly = plain.decoder_loss(torch.relu(decoder(said)), y, DICE_WEIGHT)
+    weights = [weight for module in trained for weight in module.parameters()]
+    loss = training(torch.arange(len(lesson)), np.random.default_rng(0))
+    torch.testing.assert_close(loss, plainly, rtol=1e-12, atol=0)
+    expected = torch.autograd.grad(plainly, weights)
+    for one, other in zip(torch.autograd.grad(loss, weights), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-13)
