@@ -185,12 +185,15 @@ def head(asked: argparse.Namespace) -> str:
     """What the page says first."""
     return (
         "# SUICA's table, redrawn\n\n"
-        f"The paper's figures on real slides, seed {asked.seed}, one fold, {asked.genes:,} most "
-        "variable genes of those the published filter keeps (at most 200 counts in any location, "
-        "3 or more in all). Values are counts scaled to a total of 200 a location. *MAE*, *MSE* "
-        "and *cosine* are over entries with something in them; *Pearson* and *Spearman* are over "
-        "the genes of a location; *ARI* compares domains with known labels, by one recipe for "
-        "all. *r of a gene* is ours: correlation over the locations, of the median gene. FFN and "
+        f"The paper's figures on real slides, seed {asked.seed}, one fold. Of each slide the "
+        "locations and genes that the published filter keeps (200 counts or more in a location; "
+        "at most 200 of a gene in any, 3 or more in all), and of these genes the "
+        f"{asked.genes:,} most variable: all methods learn from them, and are judged by them. "
+        "Values are counts scaled to a total of 200 a location. *MAE*, *MSE* and *cosine* are "
+        "over entries with something in them; *Pearson* and *Spearman* are over the genes of a "
+        "location; *ARI* compares domains with known labels, by one recipe for all (a Gaussian "
+        "mixture with as many parts as there are labels, where the paper has Leiden clusters). "
+        "*r of a gene* is ours: correlation over the locations, of the median gene. FFN and "
         "SIREN are the preset `vanilla`, 256 wide instead of 2,048; `paper` is 512 wide. Peers "
         "are our own implementations.\n\n"
         "```text\npython benchmarks/suica_tables.py "
@@ -201,8 +204,8 @@ def head(asked: argparse.Namespace) -> str:
         "*pattern* of a gene is told stands in *r of a gene* and in the "
         "[benchmark](benchmark.md). In *denoising* the truth is the very counts the noise was "
         "added to, so whoever hands its input on is near: `auto`, which weighs a location's own "
-        "counts, gains by that. FFN, SIREN and `paper` learn nothing of locations under 200 "
-        "counts, as published, and are judged by these all the same.\n"
+        "counts, gains by that. Narrow networks learn at the published rates here; what width "
+        "changes was looked at [apart](decisions/width.md).\n"
     )
 
 
