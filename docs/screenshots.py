@@ -157,14 +157,12 @@ def methods(preset: str) -> None:
         window.wait(lambda job=job: job.ended, 900)
         if job.state != "done":
             raise RuntimeError(job.message)
-        for kind in ("enhanced", "denoised"):
-            window.show_gene("ERBB2", kind)
-            window.explore.beside.click()
+        window.show_gene("ERBB2", "enhanced")
+        window.explore.beside.click()
     window.explore.show_kind("measured")
     dock_of(window.explore).raise_()
-    last = window.viewer.layers[-2].extent.world[1][1]
-    window.viewer.scene.camera.center = (0.0, y, (x - 1000 + last) / 2)
-    window.viewer.scene.camera.zoom *= 1.25
+    first, last = x - 1000, window.viewer.layers[-2].extent.world[1][1]
+    window.desk.scene.fit(np.array([first, y - 1800]), np.array([last, y + 1200]))
     window.picture("methods")
     window.viewer.close()
 

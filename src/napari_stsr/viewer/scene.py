@@ -107,9 +107,9 @@ class Scene(QObject):
 
     def look_at(self, slide: Slide) -> None:
         """Fit the measured locations into the canvas; the image may be far larger."""
-        self._fit(*_frame_of(slide))
+        self.fit(*_frame_of(slide))
 
-    def _fit(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    def fit(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
         """Fit a frame from low to high (x, y) into the canvas."""
         camera, (height, width) = self.viewer.scene.camera, self.viewer.canvas.size
         x, y = (low + high) / 2
@@ -341,7 +341,7 @@ class Scene(QObject):
         low, high = _frame_of(self.view.slide)
         made = keep_beside(self.viewer.layers, layer, float(high[0]))
         high[0] = right_edge(made)
-        self._fit(low, high)
+        self.fit(low, high)
         return made
 
     def _on_removed(self, event: Any) -> None:
