@@ -15,6 +15,7 @@ import resource
 import time
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -44,6 +45,7 @@ class Watch:
     def __init__(self, fitting: Fitting, given: argparse.Namespace) -> None:
         networks = drawn(len(fitting.lesson.genes), given)
         self.given = dict(zip(("autoencoder", "field"), networks, strict=True))
+        self.params, self.decoder_stride = fitting.params, given.decoder_stride
         self.seconds: dict[str, float] = {}
         self.reached: dict[str, float] = {}
         self.aside = 0.0
@@ -54,6 +56,8 @@ class Watch:
         """Train a stage as the trainer does."""
         if stage.name in self.given:
             start_from(self.given[stage.name], stage.module)
+        if stage.name == "decoder" and self.decoder_stride is not None:
+            stage = strided(stage, self.params, self.decoder_stride)
         start = time.process_time()
         yield from self._fit(stage)
         end = time.process_time()
@@ -62,6 +66,17 @@ class Watch:
             every = torch.arange(stage.items)
             self.reached[stage.name] = float(stage.module(every, np.random.default_rng(0)))
         self.aside += time.process_time() - end
+
+
+def strided(stage: Stage, params: SuicaParams, stride: int) -> Stage:
+    """A stage at another stride than the parameters say."""
+    first, second = (momentum ** (1 / params.stride) for momentum in stage.momenta)
+    return replace(
+        stage,
+        steps=-(-params.decoder_steps // stride),
+        learning_rate=stride * params.learning_rate,
+        momenta=(first**stride, second**stride),
+    )
 
 
 def start_from(plain_network: nn.Module, module: nn.Module) -> None:
@@ -104,6 +119,7 @@ def said(made: SuicaFitted, places: NDArray[np.float64], genes: NDArray[np.int64
 def arguments() -> argparse.Namespace:
     parser = shared_arguments(__doc__)
     parser.add_argument("--stride", type=int, help="instead of the preset's")
+    parser.add_argument("--decoder-stride", type=int, help="of the decoder alone")
     parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="auto")
     return parser.parse_args()
 
