@@ -126,7 +126,7 @@ class Fitting:
             raise InputError(
                 f"The published form leaves out {len(lost)} of the genes asked for ({names}): it "
                 "drops genes above 200 counts in one location, or under 3 in all.",
-                "Ask for other genes, or choose the preset auto.",
+                "Ask for other genes, turn the filters off, or choose the preset auto.",
             )
 
     def _batches(self) -> int:
